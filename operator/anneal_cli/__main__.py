@@ -1,0 +1,5 @@
+"""`python -m anneal_cli` is `anneal`."""
+
+from anneal_cli.app import main
+
+main()

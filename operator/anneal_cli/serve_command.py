@@ -1,0 +1,95 @@
+"""`anneal serve`: answers HTTP requests with a published model, on Ray Serve."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from anneal_api.errors import ExitCode, ResourceUnavailable
+from anneal_api.spec.serving import Serving
+
+
+def serve_until_stopped(
+    folder: Path, serving: Serving | None, *, host: str, port: int, console: Console
+) -> ExitCode:
+    """Serves a published model until Ctrl-C or SIGTERM.
+
+    Args:
+        folder: A version's folder, or a job's: then its newest version.
+        serving: Replicas and CPUs; None: what the model's own manifest says.
+        host: Address to serve on.
+        port: Port to serve on.
+        console: Where to say so.
+
+    Raises:
+        ArtifactInvalid: The folder holds no whole published model.
+        ResourceUnavailable: The port is taken, or the server did not come up.
+    """
+    from anneal_serving.artifact import Artifact, latest_version
+
+    artifact = Artifact.open(latest_version(folder))
+    require_free_port(host, port)
+    asked = serving or Serving.model_validate(artifact.manifest.spec.get("serving") or {})
+    with console.status(f"Starting Ray Serve for {artifact.version}..."):
+        from anneal_serving.deployment import serve_artifact
+
+        running = serve_artifact(artifact.folder, host=host, port=port, serving=asked)
+    with running, _until_stopped() as stopped:
+        _say_where(running.url, running.version, console)
+        stopped.wait()
+    return ExitCode.OK
+
+
+def require_free_port(host: str, port: int) -> None:
+    """Makes sure that a port can be served on, before hours of training and not after.
+
+    Raises:
+        ResourceUnavailable: Something else listens on it.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ResourceUnavailable(
+                f"Port {port} on {host} cannot be used: {error.strerror}.",
+                where=f"{host}:{port}",
+                remedy="Choose another with --port.",
+            ) from error
+
+
+@contextmanager
+def _until_stopped() -> Iterator[threading.Event]:
+    """Gives an event that Ctrl-C and SIGTERM set."""
+    stopped = threading.Event()
+
+    def stop(_number: int, _frame: object) -> None:
+        stopped.set()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _say_where(url: str, version: str, console: Console) -> None:
+    console.print(Text.assemble(("Serving   ", "bold green"), f"{version} at ", (url, "bold underline")))
+    console.print(
+        f"""
+  the playground   {url}/
+  the API's pages  {url}/docs
+  from a program   curl -s {url}/predict -H 'content-type: application/json' -d '{{"text": "a joy to watch"}}'
+
+Ctrl-C stops it.""",
+        highlight=False,
+        markup=False,
+    )

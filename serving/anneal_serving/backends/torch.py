@@ -1,0 +1,52 @@
+"""Computes a model with PyTorch: the reference that other backends are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers.utils import logging
+
+from anneal_api.errors import ArtifactInvalid
+from anneal_api.published import PredictorConfig
+
+
+class TorchBackend:
+    """A model as Hugging Face saves it, in fp32 on the CPU.
+
+    Args:
+        folder: Holds `config.json` and the safetensors weights.
+        config: Names the task.
+
+    Raises:
+        ArtifactInvalid: The weights are missing or do not fit the configuration.
+    """
+
+    def __init__(self, folder: Path, config: PredictorConfig) -> None:
+        bars = logging.is_progress_bar_enabled()
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        try:
+            model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
+                folder, dtype=torch.float32, use_safetensors=True, local_files_only=True
+            )
+        except (OSError, ValueError, RuntimeError) as error:
+            raise ArtifactInvalid(
+                f"The model cannot be loaded: {error}.",
+                where=str(folder / config.model_file),
+                remedy="Publish the model again, or copy its whole folder again.",
+            ) from error
+        finally:
+            if bars:
+                logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+        self._model = model.eval()  # type: ignore[no-untyped-call]
+
+    def run(self, batch: Mapping[str, NDArray[np.int64]]) -> NDArray[np.float32]:
+        """See `Backend.run`."""
+        inputs = {name: torch.from_numpy(values) for name, values in batch.items()}
+        with torch.inference_mode():
+            logits: NDArray[np.float32] = self._model(**inputs).logits.numpy()
+        return logits

@@ -1,0 +1,1 @@
+"""Side-by-side measurements. Not part of the test run: `make bench`."""

@@ -1,0 +1,54 @@
+"""A person who asks for help or checks a manifest does not wait for PyTorch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+HEAVY = {"torch", "ray", "transformers", "numpy", "onnxruntime", "datasets", "sklearn", "pandas", "pyarrow"}
+
+_REPORT = """
+import json, sys
+from anneal_cli.app import main
+sys.argv = ["anneal", *json.loads(sys.argv[1])]
+try:
+    main()
+except SystemExit as end:
+    code = end.code or 0
+print(json.dumps([code, sorted({name.partition(".")[0] for name in sys.modules})]))
+"""
+
+
+def modules_after(*arguments: str) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", _REPORT, json.dumps(arguments)],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    code, modules = json.loads(done.stdout.splitlines()[-1])
+    assert code == 0, done.stderr
+    return set(modules)
+
+
+def test_validate_imports_nothing_heavy(write: Callable[..., Path], good: str) -> None:
+    modules = modules_after("validate", str(write(good)))
+    assert "pydantic" in modules
+    assert not modules & HEAVY
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_and_version_do_not_even_load_the_schema(option: str) -> None:
+    assert not modules_after(option) & (HEAVY | {"pydantic", "ruamel"})
+
+
+def test_the_package_runs_as_a_module() -> None:
+    command = [sys.executable, "-m", "anneal_cli", "--version"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    assert done.stdout.startswith("anneal ")

@@ -1,0 +1,319 @@
+"""Finds the pretrained model that training starts from, and pins it: a folder and a revision.
+
+A model is weights in safetensors, `config.json` and a tokenizer. Pickled weights are never loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anneal_api.errors import ModelNotFound
+from anneal_api.published import CodecSettings
+from anneal_api.spec.model import ModelSource
+from anneal_trainer.data.locations import LocationError, is_folder, local_path, package_of, scheme_of
+from anneal_trainer.weights import WEIGHT_PATTERNS, WeightsUnreadableError, count_parameters
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+_WHERE = "spec.model.source"
+_HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*(/[\w.-]+)?$")
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
+)
+_FILES = (
+    "config.json",
+    *WEIGHT_PATTERNS,
+    *_TOKENIZER_FILES,
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "merges.txt",
+)
+_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+# Families whose position ids start behind the padding token's, so that the table holds fewer usable places.
+_POSITIONS_AFTER_PADDING = {
+    "roberta",
+    "xlm-roberta",
+    "xlm-roberta-xl",
+    "camembert",
+    "mpnet",
+    "roberta-prelayernorm",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BaseModel:
+    """A pretrained model on this machine.
+
+    Attributes:
+        folder: Its files.
+        source: What the manifest calls it.
+        revision: What it was resolved to: the hub's commit, or a digest of the content. For a package its
+            version stands before it.
+    """
+
+    folder: Path
+    source: str
+    revision: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDescription:
+    """What `config.json` and the header of the weights say, without loading the model.
+
+    Attributes:
+        model_type: Family, for example `bert`.
+        parameters: Numbers in the weights.
+        hidden_size: Width of a token's vector.
+        layers: Number of layers.
+        heads: Attention heads of a layer.
+        intermediate_size: Width inside the feed-forward blocks.
+        max_positions: Longest input in tokens; None where the family has no limit.
+        vocab_size: Rows of the embedding table.
+        labels: Labels that a head in the weights answers, in order; empty where there are none of its own.
+    """
+
+    model_type: str
+    parameters: int
+    hidden_size: int
+    layers: int
+    heads: int
+    intermediate_size: int
+    max_positions: int | None
+    vocab_size: int
+    labels: tuple[str, ...]
+
+
+def resolve(model: ModelSource, *, base_folder: Path) -> BaseModel:
+    """Returns the base model's folder and revision. A hub model is downloaded into the hub's own cache.
+
+    A source without a scheme is a folder where there is one of that name beside the manifest, else a hub id.
+
+    Args:
+        model: The manifest's model part.
+        base_folder: Folder that relative paths start from: the manifest's.
+
+    Raises:
+        ModelNotFound: There is no such model, it may not be read, or it lacks config, weights or tokenizer.
+    """
+    source = model.source
+    if not scheme_of(source) and not is_folder(base_folder / Path(source).expanduser()):
+        from anneal_trainer.hub_model import download  # noqa: PLC0415  huggingface_hub is slow to import
+
+        if not _HUB_ID.match(source):
+            raise _no_folder(source, (base_folder / source).expanduser())
+        folder, commit = download(source, model.revision, patterns=_FILES)
+        check_folder(folder, source)
+        return BaseModel(folder, source, commit)
+    try:
+        folder = local_path(source, base_folder=base_folder)
+    except LocationError as error:
+        raise ModelNotFound(error.what, where=_WHERE, remedy=error.remedy) from error
+    if not is_folder(folder):
+        raise _no_folder(source, folder)
+    if model.revision != "main":
+        raise ModelNotFound(
+            f"A folder has no revision '{model.revision}'.",
+            where="spec.model.revision",
+            remedy="Leave it out: only hub models have revisions; the folder's content is recorded.",
+        )
+    check_folder(folder, source)
+    revision = f"sha256:{_content_digest(folder)}"
+    if scheme_of(source) == "pkg":
+        revision = f"{_package_version(package_of(source))} {revision}"
+    return BaseModel(folder, source, revision)
+
+
+def check_folder(folder: Path, source: str) -> None:
+    """Makes sure that a folder holds a model that can be trained on.
+
+    Raises:
+        ModelNotFound: Config, safetensors or tokenizer are missing or unreadable.
+    """
+    _read_config(folder, source)
+    _parameters(folder, source)
+    if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
+        raise ModelNotFound(
+            f"'{source}' has no tokenizer: none of {', '.join(_TOKENIZER_FILES)} is in {folder}.",
+            where=_WHERE,
+            remedy="Put the tokenizer that the model was trained with beside its weights.",
+        )
+
+
+def describe(base: BaseModel) -> ModelDescription:
+    """Returns a model's shape from its config and the header of its weights; no tensor is read.
+
+    Raises:
+        ModelNotFound: The model's folder was changed since it was resolved.
+    """
+    config = _read_config(base.folder, base.source)
+    hidden = _first_integer(config, ("hidden_size", "d_model", "dim", "n_embd"), default=0)
+    return ModelDescription(
+        model_type=config["model_type"],
+        parameters=_parameters(base.folder, base.source),
+        hidden_size=hidden,
+        layers=_first_integer(config, ("num_hidden_layers", "n_layers", "num_layers", "n_layer"), default=0),
+        heads=_first_integer(config, ("num_attention_heads", "n_heads", "num_heads", "n_head"), default=1),
+        intermediate_size=_first_integer(
+            config, ("intermediate_size", "hidden_dim", "d_ff", "ffn_dim", "n_inner"), default=4 * hidden
+        ),
+        max_positions=_max_positions(config),
+        vocab_size=_first_integer(config, ("vocab_size",), default=0),
+        labels=_labels(config),
+    )
+
+
+def tokenizer_files(base: BaseModel, out_folder: Path) -> None:
+    """Writes the tokenizer: `tokenizer.json`, `tokenizer_config.json` and the special tokens.
+
+    The base model's own padding and truncation are left out; the codec sets them.
+
+    Raises:
+        ModelNotFound: The tokenizer cannot be loaded, or not as a `tokenizers` one.
+    """
+    tokenizer = _load_tokenizer(base)
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
+    tokenizer.save_pretrained(out_folder)
+
+
+def codec_settings(base: BaseModel, max_length: int) -> CodecSettings:
+    """Returns how text becomes tensors for this model.
+
+    Args:
+        base: The base model.
+        max_length: Longest input in tokens, special tokens included.
+
+    Raises:
+        ModelNotFound: The tokenizer cannot be loaded.
+    """
+    config = _read_config(base.folder, base.source)
+    tokenizer = _load_tokenizer(base)
+    known = set(tokenizer.model_input_names) | {"input_ids", "attention_mask"}
+    if not config.get("type_vocab_size"):
+        known.discard("token_type_ids")
+    pad_token_id = tokenizer.pad_token_id
+    if pad_token_id is None:
+        pad_token_id = config.get("pad_token_id") or 0
+    return CodecSettings.model_validate(
+        {
+            "maxLength": max_length,
+            "padTokenId": pad_token_id,
+            "inputs": [name for name in _INPUTS if name in known],
+        }
+    )
+
+
+def _no_folder(source: str, folder: Path) -> ModelNotFound:
+    return ModelNotFound(
+        f"There is no folder '{source}' ({folder}).",
+        where=_WHERE,
+        remedy="Relative paths start from the manifest's folder; a hub id has the form NAME or OWNER/NAME.",
+    )
+
+
+def _read_config(folder: Path, source: str) -> dict[str, Any]:
+    path = folder / "config.json"
+    if not path.is_file():
+        raise ModelNotFound(
+            f"'{source}' is not a model: there is no config.json in {folder}.",
+            where=_WHERE,
+            remedy="Name the folder that save_pretrained() wrote.",
+        )
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelNotFound(
+            f"'{source}': config.json cannot be read: {error}.", where=_WHERE, remedy="Copy the model again."
+        ) from error
+    if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
+        raise ModelNotFound(
+            f"'{source}': config.json does not name a model_type.",
+            where=_WHERE,
+            remedy="Name a Hugging Face transformers model.",
+        )
+    return config
+
+
+def _parameters(folder: Path, source: str) -> int:
+    try:
+        return count_parameters(folder)
+    except WeightsUnreadableError as error:
+        raise ModelNotFound(f"'{source}': {error.what}", where=_WHERE, remedy=error.remedy) from error
+
+
+def _content_digest(folder: Path) -> str:
+    """Returns the SHA-256, in hex, over names and contents of the files that training reads."""
+    state = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and any(fnmatchcase(path.name, pattern) for pattern in _FILES):
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+            state.update(f"{path.name} {content}\n".encode())
+    return state.hexdigest()
+
+
+def _package_version(package: str) -> str:
+    distributions = metadata.packages_distributions().get(package, [package])
+    try:
+        return f"{distributions[0]} {metadata.version(distributions[0])}"
+    except metadata.PackageNotFoundError:
+        return package
+
+
+def _first_integer(config: dict[str, Any], names: Sequence[str], *, default: int) -> int:
+    """Returns the first of several fields that is an integer: families name the same thing differently."""
+    return next((config[name] for name in names if isinstance(config.get(name), int)), default)
+
+
+def _max_positions(config: dict[str, Any]) -> int | None:
+    positions = _first_integer(config, ("max_position_embeddings", "n_positions"), default=0)
+    if not positions:
+        return None
+    if config["model_type"] in _POSITIONS_AFTER_PADDING:
+        return positions - _first_integer(config, ("pad_token_id",), default=1) - 1
+    return positions
+
+
+def _labels(config: dict[str, Any]) -> tuple[str, ...]:
+    by_position = config.get("id2label")
+    if not isinstance(by_position, dict):
+        return ()
+    try:
+        return tuple(str(by_position[key]) for key in sorted(by_position, key=int))
+    except ValueError:
+        return ()
+
+
+def _load_tokenizer(base: BaseModel) -> PreTrainedTokenizerFast:
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast  # noqa: PLC0415  slow to import
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(base.folder, use_fast=True, local_files_only=True)
+    except Exception as error:
+        raise ModelNotFound(
+            f"The tokenizer of '{base.source}' cannot be loaded: {error}",
+            where=_WHERE,
+            remedy="Check that the model loads with transformers.AutoTokenizer.",
+        ) from error
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise ModelNotFound(
+            f"The tokenizer of '{base.source}' has no tokenizer.json form, which serving needs.",
+            where=_WHERE,
+            remedy="Choose a model with a fast tokenizer.",
+        )
+    return tokenizer

@@ -1,0 +1,1 @@
+"""Makes smaller and faster variants of a trained model, and measures them."""

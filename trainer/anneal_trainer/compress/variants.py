@@ -1,0 +1,181 @@
+"""Makes the variants that a manifest asks for, and measures each through the Predictor that would serve it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import AutoModelForSequenceClassification
+
+from anneal_api.errors import AnnealError
+from anneal_api.published import BackendKind, PredictorConfig
+from anneal_api.spec.compression import Compression
+from anneal_serving.predictor import Predictor
+from anneal_trainer.compress.export import export_onnx
+from anneal_trainer.compress.quantize import quantize_int8
+from anneal_trainer.quiet import quiet_libraries
+
+FP32 = "fp32"
+"""Name of the uncompressed variant."""
+
+MODEL_FILE = "model.onnx"
+CONFIG_FILE = "predictor.json"
+_LOGITS_FILE = "validation-logits.npy"
+_MEASURES_FILE = "measures.json"
+_EXPORT_TOLERANCE = 1e-3
+_LATENCY_ROWS = 200
+_WARM_UP_ROWS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """What was measured of a variant.
+
+    Attributes:
+        steps: What was done to it.
+        bytes: Size of its weights on disk.
+        latency_ms_p50: Median time for one validation row, alone, on one core, tokenizing included.
+        latency_ms_p95: 95th percentile of the same.
+        max_logit_difference: Largest difference of a logit to the trained model in torch, on the validation rows.
+        agreement: Share of the validation rows with the same label as the trained model.
+    """
+
+    steps: list[str]
+    bytes: int
+    latency_ms_p50: float
+    latency_ms_p95: float
+    max_logit_difference: float
+    agreement: float
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A candidate for publication, on disk.
+
+    Attributes:
+        name: Name of the variant.
+        folder: Its model, tokenizer and settings.
+    """
+
+    name: str
+    folder: Path
+
+    @property
+    def config(self) -> PredictorConfig:
+        """How it answers."""
+        return PredictorConfig.model_validate_json((self.folder / CONFIG_FILE).read_text(encoding="utf-8"))
+
+    @property
+    def measures(self) -> Measures:
+        """What was measured of it."""
+        return Measures(**json.loads((self.folder / _MEASURES_FILE).read_text(encoding="utf-8")))
+
+    @property
+    def validation_logits(self) -> NDArray[np.float32]:
+        """Its outputs for the validation rows, [rows, labels]."""
+        logits: NDArray[np.float32] = np.load(self.folder / _LOGITS_FILE)
+        return logits
+
+    def predictor(self, *, threads: int = 1) -> Predictor:
+        """Returns the Predictor that would serve it."""
+        return Predictor.load(self.folder, self.config, threads=threads)
+
+
+def open_variants(folder: Path) -> list[Variant]:
+    """Returns the variants that `make_variants` wrote, the uncompressed one first."""
+    found = [Variant(path.name, path) for path in sorted(folder.iterdir()) if (path / CONFIG_FILE).is_file()]
+    return sorted(found, key=lambda variant: variant.name != FP32)
+
+
+def make_variants(
+    folder: Path,
+    *,
+    trained: Path,
+    parent: PredictorConfig,
+    compression: Compression,
+    texts: Sequence[str],
+    parent_logits: NDArray[np.float32],
+) -> None:
+    """Writes and measures the uncompressed model and every variant of the manifest.
+
+    Args:
+        folder: Gets one folder a variant.
+        trained: The trained model, as Hugging Face saves it, with the tokenizer.
+        parent: How the trained model answers in torch.
+        compression: The variants to make.
+        texts: The validation texts.
+        parent_logits: The trained model's outputs for them, [rows, labels].
+
+    Raises:
+        AnnealError: The model cannot be exported, or what was exported computes something else.
+    """
+    fp32 = folder / FP32
+    fp32.mkdir(parents=True, exist_ok=True)
+    with quiet_libraries():
+        model = AutoModelForSequenceClassification.from_pretrained(
+            trained, dtype=torch.float32, use_safetensors=True
+        )
+    export_onnx(model, parent.codec, fp32 / MODEL_FILE)
+    exact = _finish_variant(fp32, trained, parent, ["onnx"], texts, parent_logits)
+    if exact.max_logit_difference > _EXPORT_TOLERANCE:
+        raise AnnealError(
+            f"The exported model differs from the trained one by {exact.max_logit_difference:.2g} in a logit.",
+            where="spec.compression",
+            remedy="The export of this model family is not exact with the installed versions; report it.",
+        )
+    for variant in compression.variants:
+        if variant.quantize is None:
+            continue
+        target = folder / variant.name
+        target.mkdir(exist_ok=True)
+        quantize_int8(fp32 / MODEL_FILE, target / MODEL_FILE, variant.quantize)
+        _finish_variant(target, trained, parent, ["onnx", "quantize"], texts, parent_logits)
+
+
+def _finish_variant(
+    folder: Path,
+    trained: Path,
+    parent: PredictorConfig,
+    steps: list[str],
+    texts: Sequence[str],
+    parent_logits: NDArray[np.float32],
+) -> Measures:
+    shutil.copyfile(trained / parent.codec.tokenizer_file, folder / parent.codec.tokenizer_file)
+    config = parent.model_copy(
+        update={"backend": BackendKind.ONNXRUNTIME, "model_file": MODEL_FILE, "variant": folder.name}
+    )
+    (folder / CONFIG_FILE).write_text(config.model_dump_json(indent=1), encoding="utf-8")
+    with Predictor.load(folder, config, threads=1) as predictor:
+        latencies = _latencies_ms(predictor, texts)
+    with Predictor.load(folder, config, threads=torch.get_num_threads()) as predictor:
+        logits = predictor.logits(texts)
+    np.save(folder / _LOGITS_FILE, logits)
+    measures = Measures(
+        steps=steps,
+        bytes=(folder / MODEL_FILE).stat().st_size,
+        latency_ms_p50=float(np.percentile(latencies, 50)),
+        latency_ms_p95=float(np.percentile(latencies, 95)),
+        max_logit_difference=float(np.abs(logits - parent_logits).max()),
+        agreement=float((logits.argmax(1) == parent_logits.argmax(1)).mean()),
+    )
+    (folder / _MEASURES_FILE).write_text(json.dumps(asdict(measures), indent=1), encoding="utf-8")
+    return measures
+
+
+def _latencies_ms(predictor: Predictor, texts: Sequence[str]) -> list[float]:
+    chosen = [texts[index] for index in np.linspace(0, len(texts) - 1, _LATENCY_ROWS).astype(int)]
+    for text in chosen[:_WARM_UP_ROWS]:
+        predictor.logits([text])
+    latencies = []
+    for text in chosen:
+        started = time.perf_counter()
+        predictor.logits([text])
+        latencies.append((time.perf_counter() - started) * 1000)
+    return latencies

@@ -1,0 +1,167 @@
+"""Finds the files or the hub data set behind a `uri`, and makes rows of what they hold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+from anneal_api.errors import DataInvalid, Problem
+from anneal_api.spec.data import Columns, DataFormat, DataSource
+from anneal_trainer.data.formats import format_of, read_records
+from anneal_trainer.data.locations import LocationError, is_folder, local_path, scheme_of
+from anneal_trainer.data.problems import ProblemLog, did_you_mean, listed
+from anneal_trainer.data.records import MOST_CHARACTERS, Record, kind_of, row_place
+from anneal_trainer.data.rows import Rows
+
+
+def read_rows(source: DataSource, columns: Columns, *, default_split: str, base_folder: Path) -> Rows:
+    """Reads all rows of a source into memory.
+
+    Labels that are numbers or booleans become text: 1 and 1.0 -> `1`, true -> `true`. Missing cells become
+    empty texts, which preflight reports. Nothing else is changed.
+
+    Args:
+        source: What to read.
+        columns: Names of the columns with text and label.
+        default_split: The field of the manifest that names the source; also the split to read of a hub data
+            set, where the source names none.
+        base_folder: Folder that relative paths start from: the manifest's.
+
+    Raises:
+        DataInvalid: The source is not there, or rows of it cannot be read. All problems are in it.
+    """
+    log = ProblemLog()
+    rows = Rows([], [], [])
+    where = f"spec.data.{default_split}"
+    if scheme_of(source.uri) == "hf":
+        from anneal_trainer.data.hub import hub_records  # noqa: PLC0415  datasets is slow to import
+
+        split = source.split or default_split
+        name = f"{source.uri}[{split}]"
+        records = hub_records(source.uri, split, name=name, columns=columns, where=f"{where}.uri", log=log)
+        _append(rows, records, name, columns, log)
+    else:
+        for path, name, data_format in _files(source, where, base_folder):
+            records = read_records(path, name=name, data_format=data_format, columns=columns, log=log)
+            _append(rows, records, name, columns, log)
+    log.raise_any(f"The {default_split} data cannot be read.", where=where)
+    if not rows:
+        raise DataInvalid(
+            f"'{source.uri}' has no rows.",
+            where=f"{where}.uri",
+            remedy="Name a file with rows.",
+        )
+    return rows
+
+
+def _append(rows: Rows, records: Iterator[Record], name: str, columns: Columns, log: ProblemLog) -> None:
+    for record in records:
+        text, text_problem = _text_of(record.text)
+        label, label_problem = _label_of(record.label)
+        for problem, column in ((text_problem, columns.text), (label_problem, columns.label)):
+            if problem:
+                where = row_place(name, record.row, record.line, column)
+                log.add(Problem(problem.what, where, problem.remedy))
+        rows.texts.append(text)
+        rows.labels.append(label)
+        rows.sources.append(f"{name}:{record.row}")
+
+
+def _text_of(value: object) -> tuple[str, Problem | None]:
+    if value is None:
+        return "", None
+    if isinstance(value, str):
+        return value, _unreadable(value)
+    return "", Problem(f"The cell is {kind_of(value)}, not a text.", "", "Name a column that holds text.")
+
+
+def _label_of(value: object) -> tuple[str, Problem | None]:
+    # Tables with missing numbers hold 1 as 1.0 and a missing one as NaN.
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "", None
+    if isinstance(value, str):
+        return value, _unreadable(value)
+    if isinstance(value, int):
+        return str(value).lower(), None
+    if isinstance(value, float):
+        return (str(int(value)) if value.is_integer() else str(value)), None
+    what = f"The cell is {kind_of(value)}, not a label."
+    return "", Problem(what, "", "A label is a text, a number or a boolean.")
+
+
+def _unreadable(text: str) -> Problem | None:
+    """Finds what no tokenizer can work on."""
+    if "\0" in text:
+        return Problem("The cell holds a NUL character.", "", "Take it out; the file may be binary.")
+    if len(text) > MOST_CHARACTERS:
+        what = f"The cell has {len(text)} characters, the most is {MOST_CHARACTERS}."
+        return Problem(what, "", "Cut the text into parts.")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return Problem("The cell is not valid UTF-8.", "", "Save the file as UTF-8.")
+    return None
+
+
+def _files(source: DataSource, where: str, base_folder: Path) -> list[tuple[Path, str, DataFormat]]:
+    """Returns path, name in messages, and format of each file of a source, sorted by name."""
+    try:
+        path = local_path(source.uri, base_folder=base_folder)
+    except LocationError as error:
+        raise DataInvalid(error.what, where=f"{where}.uri", remedy=error.remedy) from error
+    if is_folder(path):
+        return _files_in(path, source, f"{where}.uri")
+    try:
+        found = path.is_file()
+    except OSError as error:
+        raise DataInvalid(
+            f"'{source.uri}' cannot be looked up: {error.strerror}.",
+            where=f"{where}.uri",
+            remedy="Name a file.",
+        ) from error
+    if not found:
+        raise _not_found(path, source, f"{where}.uri")
+    data_format = source.format or format_of(path)
+    if data_format is None:
+        raise DataInvalid(
+            f"The ending of '{path.name}' does not tell how it is written.",
+            where=f"{where}.uri",
+            remedy=f"Set {where}.format to csv, tsv, json, jsonl or parquet.",
+        )
+    return [(path, path.name, data_format)]
+
+
+def _files_in(folder: Path, source: DataSource, where: str) -> list[tuple[Path, str, DataFormat]]:
+    found: list[tuple[Path, str, DataFormat]] = []
+    for path in folder.rglob("*"):
+        inside = path.relative_to(folder)
+        hidden = any(part.startswith((".", "_")) for part in inside.parts)
+        data_format = format_of(path)
+        if hidden or data_format is None or not path.is_file():
+            continue
+        if source.format in {None, data_format}:
+            found.append((path, inside.as_posix(), data_format))
+    if not found:
+        kinds = source.format.value if source.format else "csv, tsv, json, jsonl or parquet"
+        raise DataInvalid(
+            f"The folder '{source.uri}' has no {kinds} file.",
+            where=where,
+            remedy="Name a folder with data files.",
+        )
+    return sorted(found, key=lambda entry: entry[1])
+
+
+def _not_found(path: Path, source: DataSource, where: str) -> DataInvalid:
+    try:
+        siblings = sorted(entry.name for entry in path.parent.iterdir())
+    except OSError:
+        siblings = []
+    meant = did_you_mean(path.name, siblings)
+    if meant:
+        remedy = f"Did you mean '{meant}'?"
+    elif siblings:
+        remedy = f"That folder has {listed(siblings)}."
+    else:
+        remedy = "Relative paths start from the manifest's folder."
+    return DataInvalid(f"There is no file '{source.uri}' ({path}).", where=where, remedy=remedy)

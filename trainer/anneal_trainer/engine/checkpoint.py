@@ -1,0 +1,118 @@
+"""What training needs to go on exactly where it was: weights, optimizer, position, scores so far.
+
+Dropout needs no saved generator: the loop seeds it anew in every step from the seed, the step and the rank.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+MODEL_FOLDER = "model"
+"""Folder of a finished run's last checkpoint: the best weights as a Hugging Face model."""
+
+_STATE_FILE = "state.json"
+_WEIGHTS_FILE = "weights.safetensors"
+_BEST_FILE = "best.safetensors"
+_OPTIMIZER_FILE = "optimizer.pt"
+
+
+@dataclass
+class TrainingState:
+    """Where training stands. Everything in it is plain JSON.
+
+    Attributes:
+        step: Optimizer steps done.
+        epochs_scored: Epochs whose validation is done.
+        best_epoch: Epoch with the best validation so far; 0 before the first.
+        best_score: Its score in the selection metric.
+        epochs_without_gain: Epochs since then.
+        stopped_early: Whether early stopping has ended training.
+        loss_sum: Loss summed over the rows of the steps since the last logged point, over all workers.
+        loss_steps: Those steps.
+        useful_tokens: Tokens of the rows seen, without padding.
+        step_seconds: Time spent in steps.
+        seconds: Time spent in steps and evaluations.
+        precision: Number format of the matrix products, `fp32` or `bf16`.
+        resumed_from: Step at which the last restart went on.
+        loss_curve: The logged points, as `anneal_api.report.LossPoint`.
+        epochs: Validation per epoch, as `anneal_api.report.EpochScore`.
+    """
+
+    step: int = 0
+    epochs_scored: int = 0
+    best_epoch: int = 0
+    best_score: float | None = None
+    epochs_without_gain: int = 0
+    stopped_early: bool = False
+    loss_sum: float = 0.0
+    loss_steps: int = 0
+    useful_tokens: int = 0
+    step_seconds: float = 0.0
+    seconds: float = 0.0
+    precision: str = "fp32"
+    resumed_from: int | None = None
+    loss_curve: list[dict[str, Any]] = field(default_factory=list)
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+
+
+Weights = dict[str, torch.Tensor]
+
+
+def save_checkpoint(
+    folder: Path,
+    state: TrainingState,
+    weights: Weights,
+    optimizer: torch.optim.Optimizer,
+    best: Weights | None,
+) -> None:
+    """Writes a checkpoint into an empty folder.
+
+    Args:
+        folder: Where to write.
+        state: Where training stands.
+        weights: The model's state dict.
+        optimizer: The optimizer.
+        best: State dict of the best epoch so far, if any.
+    """
+    save_file(_detached(weights), folder / _WEIGHTS_FILE)
+    torch.save(optimizer.state_dict(), folder / _OPTIMIZER_FILE)
+    if best is not None:
+        save_file(best, folder / _BEST_FILE)
+    (folder / _STATE_FILE).write_text(json.dumps(asdict(state)), encoding="utf-8")
+
+
+def load_state(folder: Path) -> TrainingState:
+    """Returns where training stood at a checkpoint."""
+    return TrainingState(**json.loads((folder / _STATE_FILE).read_text(encoding="utf-8")))
+
+
+def load_checkpoint(
+    folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer
+) -> tuple[TrainingState, Weights | None]:
+    """Puts a checkpoint into model and optimizer; returns where training stood and the best weights so far."""
+    model.load_state_dict(load_file(folder / _WEIGHTS_FILE))
+    optimizer.load_state_dict(torch.load(folder / _OPTIMIZER_FILE, weights_only=True))
+    best = folder / _BEST_FILE
+    return load_state(folder), load_file(best) if best.exists() else None
+
+
+def copied(weights: Weights) -> Weights:
+    """Returns a copy of a state dict on the CPU that later steps leave alone."""
+    return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in weights.items()}
+
+
+def _detached(weights: Weights) -> Weights:
+    # safetensors refuses tensors that share memory, and tied embeddings do.
+    seen: set[int] = set()
+    detached: Weights = {}
+    for name, tensor in weights.items():
+        plain = tensor.detach().cpu().contiguous()
+        detached[name] = plain.clone() if plain.data_ptr() in seen else plain
+        seen.add(plain.data_ptr())
+    return detached

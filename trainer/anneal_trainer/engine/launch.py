@@ -1,0 +1,200 @@
+"""Runs a training on Ray Train and brings the trained model home."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import ray
+import ray.train
+import torch
+from ray.actor import ActorHandle
+from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer, get_device
+
+from anneal_api.errors import AnnealError, Interrupted, TrainingFailed
+from anneal_trainer.engine.checkpoint import MODEL_FOLDER, TrainingState, load_state
+from anneal_trainer.engine.failures import classify
+from anneal_trainer.engine.loop import Trainer
+from anneal_trainer.engine.plan import TrainingPlan
+from anneal_trainer.engine.progress import Progress, ProgressBoard
+
+_POLL_SECONDS = 0.5
+_RESTARTS = 2
+"""A lost worker is replaced this many times; each time training goes on from the newest checkpoint."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerGroup:
+    """What a training runs on.
+
+    Attributes:
+        workers: Processes, or pods with one process per GPU.
+        gpus_per_worker: GPUs of one worker.
+        cpus_per_worker: CPUs of one worker.
+    """
+
+    workers: int
+    gpus_per_worker: int
+    cpus_per_worker: int
+
+    @property
+    def processes(self) -> int:
+        """Training processes: one per GPU, or one per worker on CPU."""
+        return self.workers * max(1, self.gpus_per_worker)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedModel:
+    """A finished training.
+
+    Attributes:
+        folder: The best weights as a Hugging Face model.
+        state: How training went.
+    """
+
+    folder: Path
+    state: TrainingState
+
+
+class RayWorkers:
+    """The worker group of Ray Train, seen from one of its processes."""
+
+    def __init__(self, board: ActorHandle[ProgressBoard]) -> None:
+        context = ray.train.get_context()
+        self._rank: int = context.get_world_rank()
+        self._world_size: int = context.get_world_size()
+        self._board = board
+
+    @property
+    def rank(self) -> int:
+        """Number of this process."""
+        return self._rank
+
+    @property
+    def world_size(self) -> int:
+        """How many processes there are."""
+        return self._world_size
+
+    @property
+    def device(self) -> torch.device:
+        """The GPU that Ray gave to this process, or the CPU."""
+        return get_device()
+
+    def resume_folder(self) -> Path | None:
+        """See `Workers.resume_folder`."""
+        checkpoint = ray.train.get_checkpoint()
+        return Path(checkpoint.to_directory()) if checkpoint else None
+
+    def save(self, write: Callable[[Path], None], *, metrics: dict[str, float]) -> None:
+        """See `Workers.save`. Ray counts a checkpoint as kept a moment after this returns, at its next poll."""
+        if self._rank != 0:
+            ray.train.report(metrics)
+            return
+        with tempfile.TemporaryDirectory(prefix="anneal-checkpoint-") as folder:
+            write(Path(folder))
+            ray.train.report(metrics, checkpoint=Checkpoint.from_directory(folder))
+
+    def show(self, progress: Progress) -> None:
+        """See `Workers.show`."""
+        self._board.write.remote(progress)
+
+
+def _train_worker(config: dict[str, Any]) -> AnnealError | None:
+    try:
+        Trainer(config["plan"], RayWorkers(config["board"])).run()
+    except AnnealError as error:
+        # Every worker meets such an error at the same step, and a new attempt would meet it again.
+        return error
+    return None
+
+
+def run_training(
+    plan: TrainingPlan,
+    group: WorkerGroup,
+    *,
+    name: str,
+    storage: Path,
+    home: Path,
+    show: Callable[[Progress], None],
+) -> TrainedModel:
+    """Trains on Ray Train, which must be running, and puts the best model into a folder.
+
+    Args:
+        plan: What to train.
+        group: What to train on.
+        name: Name of the run: the same name and storage go on from the newest checkpoint.
+        storage: Folder for checkpoints, which every worker reaches.
+        home: Where the trained model goes.
+        show: Called with the newest progress about twice a second.
+
+    Raises:
+        TrainingFailed: Training broke, and restarting it did not help.
+        Interrupted: A person stopped it.
+    """
+    board = cast("ActorHandle[ProgressBoard]", ray.remote(num_cpus=0)(ProgressBoard).remote())
+    trainer = TorchTrainer(
+        _train_worker,  # type: ignore[arg-type]  # typed as if it returned nothing
+        train_loop_config={"plan": plan, "board": board},
+        scaling_config=ScalingConfig(
+            num_workers=group.processes,
+            use_gpu=group.gpus_per_worker > 0,
+            resources_per_worker={
+                "CPU": max(1, group.cpus_per_worker // max(1, group.gpus_per_worker)),
+                **({"GPU": 1} if group.gpus_per_worker else {}),
+            },
+        ),
+        run_config=RunConfig(
+            name=name,
+            storage_path=str(storage.absolute()),
+            failure_config=FailureConfig(max_failures=_RESTARTS),
+            checkpoint_config=CheckpointConfig(num_to_keep=1),
+        ),
+    )
+    with _shown(board, show):
+        try:
+            result: Any = trainer.fit()  # typed as the Result of Ray Train's first version
+        except KeyboardInterrupt as error:
+            raise Interrupted(
+                "Training was stopped.",
+                remedy="Run the same command again: it goes on from its last checkpoint.",
+            ) from error
+        except ray.train.TrainingFailedError as error:
+            raise classify(error) from error
+    if isinstance(result.return_value, AnnealError):
+        raise result.return_value
+    if result.checkpoint is None:
+        raise TrainingFailed("Training ended without a checkpoint.", remedy="Run it again with --fresh.")
+    with result.checkpoint.as_directory() as folder:
+        state = load_state(Path(folder))
+        shutil.copytree(Path(folder) / MODEL_FOLDER, home, dirs_exist_ok=True)
+    return TrainedModel(home, state)
+
+
+@contextmanager
+def _shown(board: ActorHandle[ProgressBoard], show: Callable[[Progress], None]) -> Iterator[None]:
+    """Reads the board from a thread of its own while the main thread, which gets the signals, waits for Ray."""
+    ended = threading.Event()
+
+    def poll() -> None:
+        while not ended.wait(_POLL_SECONDS):
+            try:
+                progress: Progress | None = ray.get(cast("Any", board.read.remote()), timeout=5)
+            except (ray.exceptions.RayError, ConnectionError):
+                continue
+            if progress is not None:
+                show(progress)
+
+    thread = threading.Thread(target=poll, name="training-progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(timeout=10)

@@ -1,0 +1,486 @@
+"""The way of one job: preflight, prepare, train, evaluate, compress, gate, publish.
+
+The seven stages are three parts, cut where a cluster cuts them: `prepare` needs a CPU and comes before any GPU is asked
+for, `train` needs gradients, `finish` belongs on the hardware that will serve. Every stage is kept under the content
+hash of its inputs, so that a run that was killed, repeated or edited does only what does not hold any more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from anneal_api.job import FineTuneJob
+from anneal_api.metrics import PRIMARY_METRIC
+from anneal_api.published import BackendKind, PredictorConfig
+from anneal_api.report import (
+    Baseline,
+    ClassificationScores,
+    DataSummary,
+    GateReport,
+    RunReport,
+    TrainingRecord,
+    VariantReport,
+)
+from anneal_serving.artifact import Artifact
+from anneal_serving.codecs import codec_for
+from anneal_serving.predictor import Predictor
+from anneal_trainer import base_model
+from anneal_trainer.compress.variants import Variant, make_variants, open_variants
+from anneal_trainer.data import preflight, prepared
+from anneal_trainer.data.prepared import PreparedData
+from anneal_trainer.data.rows import Splits, digest
+from anneal_trainer.data.splits import load_splits
+from anneal_trainer.engine.launch import WorkerGroup, run_training
+from anneal_trainer.engine.plan import TrainingPlan
+from anneal_trainer.engine.progress import Progress
+from anneal_trainer.environment import usable_cores
+from anneal_trainer.evaluate.baselines import baselines
+from anneal_trainer.evaluate.judgement import judge
+from anneal_trainer.evaluate.scores import score
+from anneal_trainer.publish.report_page import render_report
+from anneal_trainer.publish.run_report import assemble, training_record
+from anneal_trainer.publish.store import JobStore
+from anneal_trainer.publish.version import REPORT_FILE, RUN_FILE, write_version
+from anneal_trainer.stages import Stage, StageFolder, StageResult, file_digest
+
+STAGES = ("preflight", "prepare", "train", "evaluate", "compress", "gate", "publish")
+"""The stages, in order."""
+
+_PREDICTOR_FILE = "predictor.json"
+_SHAPING_PARTS = {"task", "model", "data", "training", "tuning", "evaluation", "compression"}
+_BASELINES = TypeAdapter(list[Baseline])
+_VARIANT_REPORTS = TypeAdapter(list[VariantReport])
+_WEIGHTS_FILE = "model.safetensors"
+
+
+class Observer(Protocol):
+    """Whoever watches a run: the terminal, or the operator through the report."""
+
+    def started(self, stage: str) -> None:
+        """A stage is about to run, or to be found done."""
+
+    def progressed(self, progress: Progress) -> None:
+        """Training went on."""
+
+    def finished(self, result: StageResult) -> None:
+        """A stage is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run came to.
+
+    Attributes:
+        report: Everything it found out.
+        published: Folder of the published version; None where the gate let nothing through.
+        report_page: The report as a page.
+    """
+
+    report: RunReport
+    published: Path | None
+    report_page: Path
+
+
+class Pipeline:
+    """One job's stages.
+
+    Args:
+        job: The validated manifest.
+        base_folder: Folder that the manifest's relative paths start from.
+        work: Root of the folders in which stages keep their results.
+        store: Root of the model store.
+        group: What to train on.
+        ray_session: Starts the Ray that training runs on, and stops it; entered only if there is something to train.
+        observer: Who watches.
+    """
+
+    def __init__(
+        self,
+        job: FineTuneJob,
+        *,
+        base_folder: Path,
+        work: Path,
+        store: Path,
+        group: WorkerGroup,
+        ray_session: Callable[[WorkerGroup], AbstractContextManager[None]],
+        observer: Observer,
+    ) -> None:
+        self.job = job
+        self.spec = job.spec
+        self.base_folder = base_folder
+        self.versions = JobStore.of(store.absolute(), job.metadata)
+        self.stages = StageFolder(work.absolute() / job.metadata.namespace / self.versions.folder.name)
+        self.group = group
+        self.ray_session = ray_session
+        self.observer = observer
+        self.results: dict[str, StageResult] = {}
+
+    def run(self, *, fresh: bool = False) -> Outcome:
+        """Runs what does not hold any more, and returns what came out.
+
+        Args:
+            fresh: Forget the results of earlier runs first. Published versions stay.
+
+        Raises:
+            AnnealError: Something that a person can mend; what was done until then is kept.
+        """
+        with self.stages.locked():
+            if fresh:
+                self.stages.clear()
+            self.prepare()
+            self.train()
+            return self.finish()
+
+    def prepare(self) -> None:
+        """Looks at the data and tokenizes it: everything that can go wrong before a GPU is asked for."""
+        self._run(
+            Stage(
+                "preflight",
+                1,
+                {
+                    "data": self.data_digest,
+                    "model": self.base.revision,
+                    "training": self.spec.training.model_dump(
+                        mode="json", include={"max_length", "batch_size", "epochs", "max_batch_tokens"}
+                    ),
+                    "processes": self.group.processes,
+                },
+            ),
+            self._preflight,
+        )
+        self._run(
+            Stage(
+                "prepare",
+                1,
+                {
+                    "data": self.data_digest,
+                    "model": self.base.revision,
+                    "maxLength": self.spec.training.max_length,
+                },
+            ),
+            self._prepare,
+        )
+
+    def train(self) -> None:
+        """Trains. Neither checkpoints nor the memory budget nor the worker count decide what is learned."""
+        self._run(
+            Stage(
+                "train",
+                1,
+                {
+                    "prepared": self.results["prepare"].digest,
+                    "model": self.base.revision,
+                    "training": self.spec.training.model_dump(
+                        mode="json", exclude={"checkpoint", "max_batch_tokens"}
+                    ),
+                    "selectionMetric": self.selection_metric,
+                },
+            ),
+            self._train,
+        )
+
+    def finish(self) -> Outcome:
+        """Evaluates, makes variants, reads the gate, and publishes what clears it."""
+        self._run(
+            Stage(
+                "evaluate",
+                1,
+                {
+                    "trained": self.results["train"].digest,
+                    "prepared": self.results["prepare"].digest,
+                    "shown": self.shown_metrics,
+                    "private": self.spec.data.private,
+                },
+            ),
+            self._evaluate,
+        )
+        self._run(
+            Stage(
+                "compress",
+                1,
+                {
+                    "trained": self.results["train"].digest,
+                    "prepared": self.results["prepare"].digest,
+                    "variants": [v.model_dump(mode="json") for v in self.spec.compression.variants],
+                },
+            ),
+            self._compress,
+        )
+        incumbent = self._incumbent()
+        self._run(
+            Stage(
+                "gate",
+                1,
+                {
+                    "variants": self.results["compress"].digest,
+                    "evaluation": self.spec.evaluation.model_dump(mode="json"),
+                    "maxDrop": self.spec.compression.max_drop,
+                    "prefer": self.spec.compression.prefer,
+                    "shown": self.shown_metrics,
+                    "private": self.spec.data.private,
+                    "incumbent": [incumbent.manifest.version, incumbent.manifest.created_at]
+                    if incumbent
+                    else None,
+                },
+            ),
+            lambda folder: self._gate(folder, incumbent),
+        )
+        return self._publish(incumbent)
+
+    @cached_property
+    def base(self) -> base_model.BaseModel:
+        """The base model, resolved to a folder and a revision."""
+        return base_model.resolve(self.spec.model, base_folder=self.base_folder)
+
+    @cached_property
+    def splits(self) -> Splits:
+        """The rows."""
+        return load_splits(self.spec.data, base_folder=self.base_folder)
+
+    @cached_property
+    def data_digest(self) -> str:
+        """Digest over all rows."""
+        return digest(self.splits)
+
+    @property
+    def shown_metrics(self) -> list[str]:
+        """Metrics to show, the leading one first."""
+        named = [*self.spec.evaluation.metrics, *(gate.metric for gate in self.spec.evaluation.gates)]
+        return list(dict.fromkeys(named)) or [PRIMARY_METRIC[self.spec.task], "accuracy"]
+
+    @property
+    def selection_metric(self) -> str:
+        """Metric that picks the best epoch."""
+        stopping = self.spec.training.early_stopping
+        return (stopping.metric if stopping else None) or self.shown_metrics[0]
+
+    @cached_property
+    def data(self) -> PreparedData:
+        """The tokenized rows."""
+        return PreparedData.open(self.results["prepare"].folder)
+
+    @property
+    def trained_folder(self) -> Path:
+        """The trained model."""
+        return self.results["train"].folder / "model"
+
+    @cached_property
+    def parent_config(self) -> PredictorConfig:
+        """How the trained model answers in torch."""
+        path = self.results["prepare"].folder / _PREDICTOR_FILE
+        return PredictorConfig.model_validate_json(path.read_text(encoding="utf-8"))
+
+    @property
+    def candidate(self) -> str:
+        """What identifies the trained and compressed files, wherever and whenever they were made."""
+        variants = [variant.model_dump(mode="json") for variant in self.spec.compression.variants]
+        identity = [file_digest(self.trained_folder / _WEIGHTS_FILE), variants]
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+    def _run(self, stage: Stage, build: Callable[[Path], None]) -> StageResult:
+        self.observer.started(stage.name)
+        result = self.stages.complete(stage, build)
+        self.results[stage.name] = result
+        self.observer.finished(result)
+        return result
+
+    def _preflight(self, folder: Path) -> None:
+        base_model.tokenizer_files(self.base, folder)
+        labels = prepared.label_order(self.splits, self.base)
+        config = self._torch_config(labels)
+        summary = preflight.summary_of(
+            self.splits, self.spec, codec_for(folder, config), self.base, self.group.processes
+        )
+        _write(folder / "summary.json", summary.model_dump_json(indent=1))
+        preflight.refuse_errors(summary.findings)
+
+    def _prepare(self, folder: Path) -> None:
+        base_model.tokenizer_files(self.base, folder)
+        labels = prepared.label_order(self.splits, self.base)
+        config = self._torch_config(labels)
+        _write(folder / _PREDICTOR_FILE, config.model_dump_json(indent=1))
+        prepared.write_prepared(folder, self.splits, codec_for(folder, config), labels)
+
+    def _torch_config(self, labels: list[str]) -> PredictorConfig:
+        codec = base_model.codec_settings(self.base, self.spec.training.max_length)
+        return PredictorConfig.model_validate(
+            {
+                "task": self.spec.task,
+                "labels": labels,
+                "codec": codec,
+                "backend": BackendKind.TORCH,
+                "modelFile": _WEIGHTS_FILE,
+                "variant": "torch",
+            }
+        )
+
+    def _train(self, folder: Path) -> None:
+        plan = TrainingPlan(
+            base=self.base.folder,
+            prepared=self.results["prepare"].folder,
+            predictor=self.parent_config,
+            training=self.spec.training,
+            selection_metric=self.selection_metric,
+            threads=self.group.cpus_per_worker,
+        )
+        with self.ray_session(self.group):
+            trained = run_training(
+                plan,
+                self.group,
+                name="run",
+                storage=folder / "checkpoints",
+                home=folder / "model",
+                show=self.observer.progressed,
+            )
+        base_model.tokenizer_files(self.base, folder / "model")
+        record = training_record(
+            trained.state, plan, processes=self.group.processes, train_rows=len(self.data.train)
+        )
+        _write(folder / "training.json", record.model_dump_json(indent=1))
+        shutil.rmtree(folder / "checkpoints")
+
+    def _evaluate(self, folder: Path) -> None:
+        rows = self.data.validation.rows()
+        with Predictor.load(self.trained_folder, self.parent_config, threads=usable_cores()) as predictor:
+            logits = predictor.logits(rows.texts)
+        np.save(folder / "validation-logits.npy", logits)
+        scores = score(
+            logits,
+            self.data.validation.labels,
+            labels=self.data.labels,
+            shown=self.shown_metrics,
+            rows=rows,
+            private=self.spec.data.private,
+        )
+        _write(folder / "validation.json", scores.model_dump_json(indent=1))
+        simple = baselines(
+            self.data.train.rows(), rows, self.data.test.rows(), self.data.labels, self.shown_metrics
+        )
+        _write(folder / "baselines.json", _BASELINES.dump_json(simple, indent=1).decode())
+
+    def _compress(self, folder: Path) -> None:
+        make_variants(
+            folder,
+            trained=self.trained_folder,
+            parent=self.parent_config,
+            compression=self.spec.compression,
+            texts=self.data.validation.rows().texts,
+            parent_logits=np.load(self.results["evaluate"].folder / "validation-logits.npy"),
+        )
+
+    def _incumbent(self) -> Artifact | None:
+        """The version to beat: the newest one, or what it had to beat itself where it is this very candidate."""
+        newest = self.versions.latest()
+        if newest is None or newest.manifest.candidate != self.candidate:
+            return newest
+        before = newest.manifest.incumbent
+        if before is None or before not in self.versions.versions():
+            return None
+        return Artifact.open(self.versions.path(before))
+
+    def _gate(self, folder: Path, incumbent: Artifact | None) -> None:
+        judgement = judge(
+            self._variants(),
+            data=self.data,
+            spec=self.spec,
+            shown=self.shown_metrics,
+            incumbent=incumbent,
+        )
+        np.save(folder / "test-logits.npy", judgement.test_logits)
+        _write(folder / "test.json", judgement.test.model_dump_json(indent=1))
+        _write(folder / "gate.json", judgement.gate.model_dump_json(indent=1))
+        _write(
+            folder / "variants.json",
+            _VARIANT_REPORTS.dump_json(judgement.variants, indent=1).decode(),
+        )
+
+    def _publish(self, incumbent: Artifact | None) -> Outcome:
+        if not self._gate_report().passed:
+            report = self._report(version=None)
+            page = self.stages.root / "report.html"
+            page.write_text(render_report(report), encoding="utf-8")
+            return Outcome(report, None, page)
+        stage = Stage(
+            "publish",
+            1,
+            {
+                "gate": self.results["gate"].digest,
+                "trained": self.results["train"].digest,
+                "store": str(self.versions.folder),
+                "spec": self.spec.model_dump(mode="json", include=_SHAPING_PARTS),
+            },
+        )
+        earlier = self.stages.find(stage)
+        if earlier is not None and not self._is_published(earlier):
+            shutil.rmtree(earlier.folder)  # somebody emptied the store: publish again
+        result = self._run(stage, lambda folder: self._write_version(folder, incumbent))
+        published = self.versions.path(_published_version(result))
+        report = RunReport.model_validate_json((published / RUN_FILE).read_bytes())
+        return Outcome(report, published, published / REPORT_FILE)
+
+    def _is_published(self, result: StageResult) -> bool:
+        return _published_version(result) in self.versions.versions()
+
+    def _write_version(self, folder: Path, incumbent: Artifact | None) -> None:
+        def fill(target: Path, version: int) -> None:
+            report = self._report(version=version)
+            selected = next(v for v in self._variants() if v.name == report.gate.selected)
+            write_version(
+                target,
+                version=version,
+                job=self.job,
+                report=report,
+                trained=self.trained_folder,
+                variant=selected,
+                data=self.data,
+                test_logits=np.load(self.results["gate"].folder / "test-logits.npy"),
+                candidate=self.candidate,
+                incumbent=incumbent.manifest.version if incumbent else None,
+            )
+
+        version, _ = self.versions.publish(fill)
+        _write(folder / "published.json", json.dumps({"version": version}))
+
+    def _variants(self) -> list[Variant]:
+        return open_variants(self.results["compress"].folder)
+
+    def _gate_report(self) -> GateReport:
+        return GateReport.model_validate_json((self.results["gate"].folder / "gate.json").read_bytes())
+
+    def _report(self, *, version: int | None) -> RunReport:
+        found = {name: result.folder for name, result in self.results.items()}
+        return assemble(
+            self.job,
+            version=version,
+            base=self.base,
+            metrics=self.shown_metrics,
+            data=DataSummary.model_validate_json((found["preflight"] / "summary.json").read_bytes()),
+            training=TrainingRecord.model_validate_json((found["train"] / "training.json").read_bytes()),
+            validation=ClassificationScores.model_validate_json(
+                (found["evaluate"] / "validation.json").read_bytes()
+            ),
+            test=ClassificationScores.model_validate_json((found["gate"] / "test.json").read_bytes()),
+            baselines=_BASELINES.validate_json((found["evaluate"] / "baselines.json").read_bytes()),
+            variants=_VARIANT_REPORTS.validate_json((found["gate"] / "variants.json").read_bytes()),
+            gate=self._gate_report(),
+            stages=list(self.results.values()),
+        )
+
+
+def _published_version(result: StageResult) -> int:
+    return int(json.loads((result.folder / "published.json").read_bytes())["version"])
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")

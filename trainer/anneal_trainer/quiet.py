@@ -1,0 +1,44 @@
+"""Keeps libraries that talk a lot from a person's terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from transformers.utils.logging import disable_progress_bar
+
+_TALKATIVE = (
+    "transformers",
+    "torch.onnx",
+    "onnxscript",
+    "onnx_ir",
+    "ray.train",
+    "ray.serve",
+    "ray.data",
+    "ray",
+)
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Lets only errors of the talkative libraries through, and no progress bars."""
+    disable_progress_bar()
+    loggers = [logging.getLogger(name) for name in _TALKATIVE]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+@contextmanager
+def quiet_output() -> Iterator[None]:
+    """Swallows what a library prints to standard output, beside `quiet_libraries`."""
+    with quiet_libraries(), contextlib.redirect_stdout(io.StringIO()):
+        yield

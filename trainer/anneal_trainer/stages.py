@@ -1,0 +1,177 @@
+"""Stages whose results are kept under the content hash of their inputs.
+
+A stage runs again only if its inputs changed: its part of the spec, the data's digest, the base model's revision, the
+outputs of the stages before it, or its own revision number (raised when its code changes what it produces). The
+version of the whole program is not an input, or an upgrade would train everything again.
+
+A stage writes into `<key>.partial`, which survives a crash so that it can go on there, and becomes `<key>` by one
+rename once it is whole.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from anneal_api.errors import ResourceUnavailable
+
+_RECORD_FILE = "stage.json"
+_KEPT_PER_STAGE = 3
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What identifies a stage's result.
+
+    Attributes:
+        name: Name of the stage.
+        revision: Raised when the stage's code changes what it produces.
+        inputs: Everything else that its result depends on; plain JSON.
+    """
+
+    name: str
+    revision: int
+    inputs: Mapping[str, Any]
+
+    @property
+    def key(self) -> str:
+        """Content hash of the inputs, 16 hex digits."""
+        text = json.dumps([self.name, self.revision, self.inputs], sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """A stage that is done.
+
+    Attributes:
+        name: Name of the stage.
+        key: Content hash of its inputs.
+        folder: What it made.
+        digest: Content hash of what it made; an input of the stages after it.
+        reused: Whether an earlier run made it.
+        seconds: How long it took when it ran.
+    """
+
+    name: str
+    key: str
+    folder: Path
+    digest: str
+    reused: bool
+    seconds: float
+
+
+class StageFolder:
+    """Keeps the results of one job's stages.
+
+    Args:
+        root: The job's work folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the folder against a second run of the same job.
+
+        Raises:
+            ResourceUnavailable: Another run holds it.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / "lock").open("a+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.seek(0)
+                raise ResourceUnavailable(
+                    f"Another run of this job is at work (process {lock.read().strip() or 'unknown'}).",
+                    where=str(self.root),
+                    remedy="Wait for it, stop it, or give this run a folder of its own with --work-dir.",
+                ) from None
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
+            yield
+
+    def clear(self) -> None:
+        """Forgets every result, half-done ones too."""
+        shutil.rmtree(self.root / "stages", ignore_errors=True)
+
+    def find(self, stage: Stage) -> StageResult | None:
+        """Returns the stage's result if an earlier run made it and its files are still what they were."""
+        folder = self._folder(stage)
+        record = _read_record(folder)
+        if record is None or record["files"] != file_digests(folder):
+            return None
+        os.utime(folder)
+        return StageResult(stage.name, stage.key, folder, record["digest"], True, record["seconds"])
+
+    def complete(self, stage: Stage, build: Callable[[Path], None]) -> StageResult:
+        """Returns the stage's result, from an earlier run where it still holds.
+
+        Args:
+            stage: What is asked for.
+            build: Makes the result in the folder it is given, which may hold what a killed run left there.
+        """
+        found = self.find(stage)
+        if found is not None:
+            return found
+        folder = self._folder(stage)
+        shutil.rmtree(folder, ignore_errors=True)
+        partial = folder.with_name(f"{folder.name}.partial")
+        partial.mkdir(parents=True, exist_ok=True)
+        started = time.monotonic()
+        build(partial)
+        seconds = time.monotonic() - started
+        files = file_digests(partial)
+        digest = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+        record = {"stage": asdict(stage), "files": files, "digest": digest, "seconds": seconds}
+        (partial / _RECORD_FILE).write_text(json.dumps(record, indent=1), encoding="utf-8")
+        partial.rename(folder)
+        self._drop_old(stage)
+        return StageResult(stage.name, stage.key, folder, digest, False, seconds)
+
+    def _folder(self, stage: Stage) -> Path:
+        return self.root / "stages" / stage.name / stage.key
+
+    def _drop_old(self, stage: Stage) -> None:
+        folders = sorted((self.root / "stages" / stage.name).iterdir(), key=lambda path: path.stat().st_mtime)
+        for folder in folders[:-_KEPT_PER_STAGE]:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _read_record(folder: Path) -> dict[str, Any] | None:
+    try:
+        record: dict[str, Any] = json.loads((folder / _RECORD_FILE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    return record
+
+
+def file_digests(folder: Path) -> dict[str, str]:
+    """Returns the SHA-256 of every file below a folder, by relative path; a stage's own record is left out."""
+    return {
+        path.relative_to(folder).as_posix(): file_digest(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != _RECORD_FILE
+    }
+
+
+def file_digest(path: Path) -> str:
+    """Returns the SHA-256 of a file's content, in hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
