@@ -5,12 +5,22 @@ The model card, `report.html`, the table on the terminal and the operator's stat
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from anneal_api.metrics import Direction
 from anneal_api.schema import ApiModel
+
+
+def _null_is_nan(value: object) -> object:
+    return math.nan if value is None else value
+
+
+Score = Annotated[float, BeforeValidator(_null_is_nan)]
+"""A score. NaN where the model's outputs are not finite numbers: JSON knows none and has null instead."""
 
 
 class LossPoint(ApiModel):
@@ -35,7 +45,7 @@ class EpochScore(ApiModel):
     """Passes over the training rows done."""
     step: int
     """Optimizer steps done."""
-    metrics: dict[str, float]
+    metrics: dict[str, Score]
     """Scores on the validation rows."""
     best: bool
     """Whether this was the best so far."""
@@ -122,7 +132,7 @@ class ClassificationScores(ApiModel):
 
     rows: int
     """Rows scored."""
-    metrics: dict[str, float]
+    metrics: dict[str, Score]
     """Every metric of the task."""
     intervals: dict[str, tuple[float, float]]
     """Per shown metric, its 95 % bootstrap interval."""
@@ -143,9 +153,9 @@ class Baseline(ApiModel):
     """Short name, for example `majority class`."""
     description: str
     """How it answers."""
-    validation: dict[str, float]
+    validation: dict[str, Score]
     """Scores on the validation rows."""
-    test: dict[str, float]
+    test: dict[str, Score]
     """Scores on the test rows."""
     intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
     """Per shown metric, its 95 % bootstrap interval on the test rows; empty where none was computed."""
@@ -172,15 +182,15 @@ class VariantReport(ApiModel):
     """Median time to answer one validation row, one at a time on one core, tokenizing included."""
     latency_ms_p95: float
     """95th percentile of the same."""
-    validation: dict[str, float]
+    validation: dict[str, Score]
     """Scores on the validation rows: these select."""
-    test: dict[str, float]
+    test: dict[str, Score]
     """Scores on the test rows: the gate reads the selected variant's; the others' are for the record."""
     agreement: float
     """Share of validation rows with the same label as the uncompressed model."""
-    max_logit_difference: float
+    max_logit_difference: Score
     """Largest absolute difference of a logit to the trained model in torch, over the probe rows."""
-    drop: float
+    drop: Score
     """Loss against the uncompressed model in the leading metric, on validation; negative when it is better."""
     eligible: bool
     """Whether it stays within `compression.maxDrop`."""
@@ -203,7 +213,7 @@ class GateRow(ApiModel):
     """Path of the bar in the spec; empty for a line that is shown for information."""
     bar: float | None
     """The number that the candidate had to reach; absent where there was nothing to compare with."""
-    candidate: float
+    candidate: Score
     """The candidate's score on the test rows (the comparable ones, for an incumbent rule)."""
     incumbent: float | None
     """The incumbent's score on the same rows."""

@@ -54,8 +54,9 @@ def build_app(
     async def model(_: Request) -> Response:
         return json_response(info.as_json())
 
-    async def openapi(_: Request) -> Response:
-        return json_response(document)
+    async def openapi(request: Request) -> Response:
+        prefix = request.scope.get("root_path")  # where a proxy in front has the app below a path
+        return json_response({**document, "servers": [{"url": prefix}]} if prefix else document)
 
     async def metrics(_: Request) -> Response:
         return Response(prometheus.exposition(), media_type=prometheus.content_type)
@@ -69,7 +70,7 @@ def build_app(
         Route("/metrics", metrics),
         *page_routes(),
     ]
-    app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error})
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error, Exception: _failure})
     app.router.redirect_slashes = False
     return _Observed(app, info.version, counting, frozenset(route.path for route in routes))
 
@@ -94,6 +95,15 @@ async def _http_error(_: Request, error: Exception) -> Response:
         )
     status = HTTPStatus(error.status_code)
     return error_response(status, status.name.lower(), f"{status.phrase}.")
+
+
+async def _failure(_: Request, __: Exception) -> Response:
+    return error_response(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "internal",
+        "The server failed on this request.",
+        remedy="Report it; the server's log has the cause.",
+    )
 
 
 class _Observed:
@@ -123,16 +133,8 @@ class _Observed:
 
         try:
             await self._app(scope, receive, send_named)
-        except Exception:  # noqa: BLE001  # whatever it was: the client gets an answer, the log the cause
+        except Exception:  # noqa: BLE001  # Starlette has answered with `_failure`; the log gets the cause
             _log.exception("a request to %s failed", scope["path"])
-            if not status:
-                response = error_response(
-                    HTTPStatus.INTERNAL_SERVER_ERROR,
-                    "internal",
-                    "The server failed on this request.",
-                    remedy="Report it; the server's log has the cause.",
-                )
-                await response(scope, receive, send_named)
         if status:  # else the client hung up before there was anything to answer
             path = scope["path"]
             route = path if path in self._known_paths else "other"

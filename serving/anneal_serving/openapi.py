@@ -7,6 +7,8 @@ from typing import Any
 from anneal_serving.model_info import ModelInfo
 from anneal_serving.requests import Limits
 
+_MODEL_TAG = "Model"
+_SERVER_TAG = "Server"
 _TEXTS = ("A gripping film that one wants to see again.", "It never finds its feet.")
 
 
@@ -21,21 +23,21 @@ def openapi_document(info: ModelInfo, limits: Limits) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": f"{info.version}: {info.task}",
-            "version": info.version,
+            "title": info.version.split("/", maxsplit=1)[0],
+            "version": info.version.rsplit("/", maxsplit=1)[-1],
             "description": (
                 f"Answers texts with one of the labels {', '.join(f'`{label}`' for label in info.labels)}. "
                 "Every response names the model in the header `X-Model-Version`."
             ),
         },
-        "servers": [{"url": "."}],
         "paths": {
             "/predict": {"post": _predict_operation(info, limits, first, second)},
-            "/model": {"get": _get("Describe the model", "Model", "What the model is.")},
-            "/health/live": {"get": _get("Is the process alive?", "Status", "It is.")},
-            "/health/ready": {"get": _get("Can the model answer?", "Status", "It can.")},
+            "/model": {"get": _get(_MODEL_TAG, "Describe the model", "Model", "What the model is.")},
+            "/health/live": {"get": _get(_SERVER_TAG, "Is the process alive?", "Status", "It is.")},
+            "/health/ready": {"get": _get(_SERVER_TAG, "Can the model answer?", "Status", "It can.")},
             "/metrics": {
                 "get": {
+                    "tags": [_SERVER_TAG],
                     "summary": "Metrics of this process for Prometheus",
                     "responses": {
                         "200": {
@@ -71,6 +73,7 @@ _REFUSALS = {
 def _predict_operation(info: ModelInfo, limits: Limits, first: str, second: str) -> dict[str, Any]:
     one = _example_answer(info.labels)
     return {
+        "tags": [_MODEL_TAG],
         "summary": "Answer one text or several",
         "description": (
             f"Texts longer than {info.max_length} tokens are cut at the end. One request may have "
@@ -210,8 +213,9 @@ def _ref(name: str) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _get(summary: str, schema: str, description: str) -> dict[str, Any]:
+def _get(tag: str, summary: str, schema: str, description: str) -> dict[str, Any]:
     return {
+        "tags": [tag],
         "summary": summary,
         "responses": {
             "200": {

@@ -6,6 +6,12 @@ import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+Figures = dict[str, float]
+"""What one contestant measured in one round, by name."""
+
+Rounds = dict[str, list[Figures]]
+"""Per contestant, what it measured in each round."""
+
 
 @dataclass(frozen=True)
 class Ratio:
@@ -19,20 +25,37 @@ class Ratio:
         return statistics.median(self.values)
 
     def __str__(self) -> str:
+        if len(self.values) == 1:
+            return f"{self.median:.2f}x (n=1)"
         return f"{self.median:.2f}x ({min(self.values):.2f}-{max(self.values):.2f}, n={len(self.values)})"
 
 
 def interleave(
-    contestants: Mapping[str, Callable[[], dict[str, float]]], *, rounds: int
-) -> dict[str, list[dict[str, float]]]:
-    """Runs every contestant once a round, in turn, and returns what each measured in each round."""
-    measured: dict[str, list[dict[str, float]]] = {name: [] for name in contestants}
-    for _ in range(rounds):
+    contestants: Mapping[str, Callable[[int], Figures]], *, rounds: int, say: Callable[[str], None]
+) -> Rounds:
+    """Runs every contestant once a round, in turn.
+
+    Args:
+        contestants: What to run, by name; told the number of the round, from 0.
+        rounds: How often.
+        say: Told of each contestant that is about to run.
+
+    Returns:
+        What each measured in each round.
+    """
+    measured: Rounds = {name: [] for name in contestants}
+    for number in range(rounds):
         for name, run in contestants.items():
-            measured[name].append(run())
+            say(f"round {number + 1} of {rounds}: {name}")
+            measured[name].append(run(number))
     return measured
 
 
-def ratio(measured: Mapping[str, list[dict[str, float]]], ours: str, theirs: str, figure: str) -> Ratio:
+def ratio(measured: Rounds, ours: str, theirs: str, figure: str) -> Ratio:
     """Returns ours over theirs, round by round."""
     return Ratio([a[figure] / b[figure] for a, b in zip(measured[ours], measured[theirs], strict=True)])
+
+
+def median(measured: Rounds, name: str, figure: str) -> float:
+    """Returns the middle of what a contestant measured."""
+    return statistics.median(figures[figure] for figures in measured[name])

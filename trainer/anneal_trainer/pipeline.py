@@ -364,9 +364,7 @@ class Pipeline:
             private=self.spec.data.private,
         )
         _write(folder / "validation.json", scores.model_dump_json(indent=1))
-        simple = baselines(
-            self.data.train.rows(), rows, self.data.test.rows(), self.data.labels, self.shown_metrics
-        )
+        simple = baselines(self.data.train.rows(), rows, self.data.test.rows(), self.data.labels)
         _write(folder / "baselines.json", _BASELINES.dump_json(simple, indent=1).decode())
 
     def _compress(self, folder: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from transformers.utils import logging
 
@@ -28,12 +29,12 @@ class TorchBackend:
 
     def __init__(self, folder: Path, config: PredictorConfig) -> None:
         bars = logging.is_progress_bar_enabled()
-        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        logging.disable_progress_bar()
         try:
             model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
                 folder, dtype=torch.float32, use_safetensors=True, local_files_only=True
             )
-        except (OSError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise ArtifactInvalid(
                 f"The model cannot be loaded: {error}.",
                 where=str(folder / config.model_file),
@@ -41,8 +42,8 @@ class TorchBackend:
             ) from error
         finally:
             if bars:
-                logging.enable_progress_bar()  # type: ignore[no-untyped-call]
-        self._model = model.eval()  # type: ignore[no-untyped-call]
+                logging.enable_progress_bar()
+        self._model = model.eval()
 
     def run(self, batch: Mapping[str, NDArray[np.int64]]) -> NDArray[np.float32]:
         """See `Backend.run`."""

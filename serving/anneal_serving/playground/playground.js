@@ -24,6 +24,11 @@ function element(tag, properties = {}, ...children) {
   return made;
 }
 
+// The parts of a path, which may break into lines between them.
+function breakable(value) {
+  return value.split(/(?<=\/)(?!\/)/).flatMap((part) => [part, element("wbr")]);
+}
+
 function predictUrl() {
   return new URL("predict", document.baseURI).href;
 }
@@ -32,6 +37,12 @@ function predictUrl() {
 
 async function ask() {
   const turn = ++asked;
+  if (!text.value.trim()) {
+    showProblem({ message: "There is no text yet.", remedy: "Write one, or pick an example." });
+    submit.removeAttribute("aria-busy");
+    text.focus();
+    return;
+  }
   submit.setAttribute("aria-busy", "true");
   const started = performance.now();
   try {
@@ -58,11 +69,11 @@ async function ask() {
 
 function show(id) {
   for (const part of ["empty", "error", "result"]) at(part).hidden = part !== id;
+  at("answer").scrollIntoView({ block: "nearest" }); // on a phone it lies below the text
 }
 
 function showProblem(error) {
-  const kind = text.value.trim() ? error.message : "There is no text yet.";
-  at("error-message").textContent = kind;
+  at("error-message").textContent = error.message;
   at("error-remedy").textContent = error.remedy ?? "";
   show("error");
 }
@@ -166,7 +177,7 @@ function drawModel(model) {
     if (metric in model.metrics) facts[name] = metric === "accuracy" ? percent(model.metrics[metric]) : model.metrics[metric].toFixed(3);
   }
   at("facts").replaceChildren(...Object.entries(facts).map(([name, value]) => element(
-    "div", {}, element("dt", { textContent: name }), element("dd", { textContent: value }),
+    "div", {}, element("dt", { textContent: name }), element("dd", {}, ...breakable(value)),
   )));
   at("about").hidden = false;
   drawExamples(model.examples.length ? model.examples : GENERIC_EXAMPLES);

@@ -185,10 +185,10 @@ def _shown(board: ActorHandle[ProgressBoard], show: Callable[[Progress], None]) 
     def poll() -> None:
         while not ended.wait(_POLL_SECONDS):
             try:
-                progress: Progress | None = ray.get(cast("Any", board.read.remote()), timeout=5)
+                progress = cast("Progress | None", ray.get([board.read.remote()], timeout=5)[0])
             except (ray.exceptions.RayError, ConnectionError):
                 continue
-            if progress is not None:
+            if progress:
                 show(progress)
 
     thread = threading.Thread(target=poll, name="training-progress", daemon=True)

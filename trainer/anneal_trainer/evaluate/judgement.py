@@ -16,7 +16,8 @@ from anneal_trainer.compress.variants import FP32, Variant
 from anneal_trainer.data.prepared import PreparedData
 from anneal_trainer.data.rows import Rows, row_hashes
 from anneal_trainer.environment import usable_cores
-from anneal_trainer.evaluate.gate import Incumbent, read_gate
+from anneal_trainer.evaluate.comparison import Incumbent
+from anneal_trainer.evaluate.gate import read_gate
 from anneal_trainer.evaluate.metrics import classification_metrics
 from anneal_trainer.evaluate.scores import score
 from anneal_trainer.evaluate.selection import Candidate, Choice, select

@@ -1,0 +1,85 @@
+"""A run that was killed or stopped goes on where it was, and ends with the same bits."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from chain_world import anneal, command, environment, read_json, stage_folder, versions
+
+pytestmark = pytest.mark.integration
+
+# Ten steps an epoch would be too few to be killed among; a checkpoint every ten steps, whatever the clock says.
+_LONG = {"epochs": 4, "batchSize": 4, "learningRate": 1e-3, "checkpoint": {"everyMinutes": 1e-4}}
+
+
+def _start(job: Path, folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command("run", job, "--no-serve"),
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def _wait_for_checkpoints(folder: Path, count: int, run: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 240
+    pattern = ".anneal/work/default/words-*/stages/train/*.partial/checkpoints/run/checkpoint_*/state.json"
+    seen: set[Path] = set()
+    while time.monotonic() < deadline:
+        seen.update(folder.glob(pattern))
+        if len(seen) >= count:
+            return
+        if run.poll() is not None:
+            pytest.fail(f"the run ended by itself: {run.communicate()[0]}")
+        time.sleep(0.05)
+    pytest.fail("no checkpoint appeared")
+
+
+def _weights(folder: Path) -> bytes:
+    return (stage_folder(folder, "train") / "model" / "model.safetensors").read_bytes()
+
+
+def test_killed_in_the_middle_of_an_epoch_it_ends_with_the_same_bits(job, tmp_path):
+    path = job(training=_LONG)
+    run = _start(path, tmp_path)
+    _wait_for_checkpoints(tmp_path, 12, run)
+    os.kill(run.pid, signal.SIGKILL)
+    run.wait()
+    assert versions(tmp_path) == []
+
+    again = anneal("run", path, "--no-serve", folder=tmp_path)
+    assert again.returncode == 0, again.stdout + again.stderr
+    training = read_json(stage_folder(tmp_path, "train") / "training.json")
+    resumed_from = training["resumedFrom"]
+    assert resumed_from is not None
+    assert resumed_from % 80 != 0, "it was killed at the end of an epoch, which proves less"
+    assert training["steps"] == 320
+    resumed = _weights(tmp_path)
+
+    uninterrupted = anneal("run", path, "--no-serve", "--fresh", folder=tmp_path)
+    assert uninterrupted.returncode == 0, uninterrupted.stdout + uninterrupted.stderr
+    assert read_json(stage_folder(tmp_path, "train") / "training.json")["resumedFrom"] is None
+    assert _weights(tmp_path) == resumed
+
+
+def test_ctrl_c_ends_cleanly_and_the_next_run_goes_on(job, tmp_path):
+    path = job(training=_LONG)
+    run = _start(path, tmp_path)
+    _wait_for_checkpoints(tmp_path, 3, run)
+    run.send_signal(signal.SIGINT)
+    output = run.communicate(timeout=120)[0]
+    assert run.returncode == 130, output
+    assert "Traceback" not in output
+    assert "goes on" in output
+
+    again = anneal("run", path, "--no-serve", folder=tmp_path)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert read_json(stage_folder(tmp_path, "train") / "training.json")["resumedFrom"] is not None
