@@ -32,8 +32,9 @@ from anneal_serving.requests import Limits
 
 _APPLICATION = "anneal"
 _LOOPBACK = "127.0.0.1"
-# Health checks and pages share the replica with predictions, which the app turns away beyond its limit.
-_ROOM_FOR_OTHERS = 64
+# Requests that Ray lets into a replica beyond those that the app answers: health checks, pages, and predictions
+# that the app turns away in its own words. Past these Ray turns requests away in its words.
+_ROOM_FOR_OTHERS = 384
 _READY_SECONDS = 60.0
 
 
@@ -134,7 +135,6 @@ def _application(artifact: Artifact, serving: Serving) -> serve.Application:
     limits = Limits(max_tokens=serving.max_batch_tokens)
 
     def build() -> ASGIApp:
-        _listen_locally()
         opened = Artifact.open(folder)
         predictor = opened.predictor(threads=serving.cpu)
         return build_app(predictor, ModelInfo.of(opened), limits, meters=[RayMeter(version)])

@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from ruamel.yaml import YAML
+from tests.benchmarks.processes import REPOSITORY, run
 
 from anneal_api.published import MANIFEST_FILE
 from anneal_serving.artifact import Artifact, latest_version
-from tests.benchmarks.processes import REPOSITORY, run
 
 QUICKSTART = REPOSITORY / "manifests" / "quickstart"
-_MADE_BY = ("trainer/anneal_trainer", "serving/anneal_serving", "manifests/quickstart")
+_MADE_BY = ("trainer/anneal_trainer", "serving/anneal_serving/codecs", "manifests/quickstart")
 _QUICK_ROWS = 300
 _TRAINING_SECONDS = 1800.0
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-
 from tests.benchmarks.loopback_only import enter_command, join_command
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -21,7 +21,6 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from anneal_api.job import FineTuneJob
-from anneal_api.metrics import PRIMARY_METRIC
 from anneal_api.published import BackendKind, PredictorConfig
 from anneal_api.report import (
     Baseline,
@@ -35,7 +34,7 @@ from anneal_api.report import (
 from anneal_serving.artifact import Artifact
 from anneal_serving.codecs import codec_for
 from anneal_serving.predictor import Predictor
-from anneal_trainer import base_model
+from anneal_trainer import base_model, stage_keys
 from anneal_trainer.compress.variants import Variant, make_variants, open_variants
 from anneal_trainer.data import preflight, prepared
 from anneal_trainer.data.prepared import PreparedData
@@ -48,17 +47,14 @@ from anneal_trainer.environment import usable_cores
 from anneal_trainer.evaluate.baselines import baselines
 from anneal_trainer.evaluate.judgement import judge
 from anneal_trainer.evaluate.scores import score
+from anneal_trainer.evaluate.selection import selection_metric, shown_metrics
 from anneal_trainer.publish.report_page import render_report
 from anneal_trainer.publish.run_report import assemble, training_record
 from anneal_trainer.publish.store import JobStore
 from anneal_trainer.publish.version import REPORT_FILE, RUN_FILE, write_version
 from anneal_trainer.stages import Stage, StageFolder, StageResult, file_digest
 
-STAGES = ("preflight", "prepare", "train", "evaluate", "compress", "gate", "publish")
-"""The stages, in order."""
-
 _PREDICTOR_FILE = "predictor.json"
-_SHAPING_PARTS = {"task", "model", "data", "training", "tuning", "evaluation", "compression"}
 _BASELINES = TypeAdapter(list[Baseline])
 _VARIANT_REPORTS = TypeAdapter(list[VariantReport])
 _WEIGHTS_FILE = "model.safetensors"
@@ -144,96 +140,21 @@ class Pipeline:
 
     def prepare(self) -> None:
         """Looks at the data and tokenizes it: everything that can go wrong before a GPU is asked for."""
-        self._run(
-            Stage(
-                "preflight",
-                1,
-                {
-                    "data": self.data_digest,
-                    "model": self.base.revision,
-                    "training": self.spec.training.model_dump(
-                        mode="json", include={"max_length", "batch_size", "epochs", "max_batch_tokens"}
-                    ),
-                    "processes": self.group.processes,
-                },
-            ),
-            self._preflight,
-        )
-        self._run(
-            Stage(
-                "prepare",
-                1,
-                {
-                    "data": self.data_digest,
-                    "model": self.base.revision,
-                    "maxLength": self.spec.training.max_length,
-                },
-            ),
-            self._prepare,
-        )
+        identity = self.base.revision, self.data_digest
+        self._run(stage_keys.preflight(self.spec, *identity, processes=self.group.processes), self._preflight)
+        self._run(stage_keys.prepare(self.spec, *identity), self._prepare)
 
     def train(self) -> None:
-        """Trains. Neither checkpoints nor the memory budget nor the worker count decide what is learned."""
-        self._run(
-            Stage(
-                "train",
-                1,
-                {
-                    "prepared": self.results["prepare"].digest,
-                    "model": self.base.revision,
-                    "training": self.spec.training.model_dump(
-                        mode="json", exclude={"checkpoint", "max_batch_tokens"}
-                    ),
-                    "selectionMetric": self.selection_metric,
-                },
-            ),
-            self._train,
-        )
+        """Trains."""
+        self._run(stage_keys.train(self.spec, self.base.revision, self.results), self._train)
 
     def finish(self) -> Outcome:
         """Evaluates, makes variants, reads the gate, and publishes what clears it."""
-        self._run(
-            Stage(
-                "evaluate",
-                1,
-                {
-                    "trained": self.results["train"].digest,
-                    "prepared": self.results["prepare"].digest,
-                    "shown": self.shown_metrics,
-                    "private": self.spec.data.private,
-                },
-            ),
-            self._evaluate,
-        )
-        self._run(
-            Stage(
-                "compress",
-                1,
-                {
-                    "trained": self.results["train"].digest,
-                    "prepared": self.results["prepare"].digest,
-                    "variants": [v.model_dump(mode="json") for v in self.spec.compression.variants],
-                },
-            ),
-            self._compress,
-        )
+        self._run(stage_keys.evaluate(self.spec, self.results), self._evaluate)
+        self._run(stage_keys.compress(self.spec, self.results), self._compress)
         incumbent = self._incumbent()
         self._run(
-            Stage(
-                "gate",
-                1,
-                {
-                    "variants": self.results["compress"].digest,
-                    "evaluation": self.spec.evaluation.model_dump(mode="json"),
-                    "maxDrop": self.spec.compression.max_drop,
-                    "prefer": self.spec.compression.prefer,
-                    "shown": self.shown_metrics,
-                    "private": self.spec.data.private,
-                    "incumbent": [incumbent.manifest.version, incumbent.manifest.created_at]
-                    if incumbent
-                    else None,
-                },
-            ),
+            stage_keys.gate(self.spec, self.results, incumbent.manifest if incumbent else None),
             lambda folder: self._gate(folder, incumbent),
         )
         return self._publish(incumbent)
@@ -256,14 +177,7 @@ class Pipeline:
     @property
     def shown_metrics(self) -> list[str]:
         """Metrics to show, the leading one first."""
-        named = [*self.spec.evaluation.metrics, *(gate.metric for gate in self.spec.evaluation.gates)]
-        return list(dict.fromkeys(named)) or [PRIMARY_METRIC[self.spec.task], "accuracy"]
-
-    @property
-    def selection_metric(self) -> str:
-        """Metric that picks the best epoch."""
-        stopping = self.spec.training.early_stopping
-        return (stopping.metric if stopping else None) or self.shown_metrics[0]
+        return shown_metrics(self.spec.task, self.spec.evaluation)
 
     @cached_property
     def data(self) -> PreparedData:
@@ -331,7 +245,7 @@ class Pipeline:
             prepared=self.results["prepare"].folder,
             predictor=self.parent_config,
             training=self.spec.training,
-            selection_metric=self.selection_metric,
+            selection_metric=selection_metric(self.spec),
             threads=self.group.cpus_per_worker,
         )
         with self.ray_session(self.group):
@@ -409,16 +323,7 @@ class Pipeline:
             page = self.stages.root / "report.html"
             page.write_text(render_report(report), encoding="utf-8")
             return Outcome(report, None, page)
-        stage = Stage(
-            "publish",
-            1,
-            {
-                "gate": self.results["gate"].digest,
-                "trained": self.results["train"].digest,
-                "store": str(self.versions.folder),
-                "spec": self.spec.model_dump(mode="json", include=_SHAPING_PARTS),
-            },
-        )
+        stage = stage_keys.publish(self.spec, self.results, self.versions.folder)
         earlier = self.stages.find(stage)
         if earlier is not None and not self._is_published(earlier):
             shutil.rmtree(earlier.folder)  # somebody emptied the store: publish again

@@ -66,7 +66,7 @@ class TrainedModel:
 class RayWorkers:
     """The worker group of Ray Train, seen from one of its processes."""
 
-    def __init__(self, board: ActorHandle[ProgressBoard]) -> None:
+    def __init__(self, board: ActorHandle[Any]) -> None:
         context = ray.train.get_context()
         self._rank: int = context.get_world_rank()
         self._world_size: int = context.get_world_size()
@@ -138,7 +138,7 @@ def run_training(
         TrainingFailed: Training broke, and restarting it did not help.
         Interrupted: A person stopped it.
     """
-    board = cast("ActorHandle[ProgressBoard]", ray.remote(num_cpus=0)(ProgressBoard).remote())
+    board = cast("ActorHandle[Any]", ray.remote(num_cpus=0)(ProgressBoard).remote())
     trainer = TorchTrainer(
         _train_worker,  # type: ignore[arg-type]  # typed as if it returned nothing
         train_loop_config={"plan": plan, "board": board},
@@ -178,17 +178,17 @@ def run_training(
 
 
 @contextmanager
-def _shown(board: ActorHandle[ProgressBoard], show: Callable[[Progress], None]) -> Iterator[None]:
+def _shown(board: ActorHandle[Any], show: Callable[[Progress], None]) -> Iterator[None]:
     """Reads the board from a thread of its own while the main thread, which gets the signals, waits for Ray."""
     ended = threading.Event()
 
     def poll() -> None:
         while not ended.wait(_POLL_SECONDS):
             try:
-                progress = cast("Progress | None", ray.get([board.read.remote()], timeout=5)[0])
+                progress: Any = ray.get(board.read.remote(), timeout=5)
             except (ray.exceptions.RayError, ConnectionError):
                 continue
-            if progress:
+            if progress is not None:
                 show(progress)
 
     thread = threading.Thread(target=poll, name="training-progress", daemon=True)

@@ -12,6 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from anneal_api.job import FineTuneJobSpec
 from anneal_api.metrics import PRIMARY_METRIC, Direction, Metric
 from anneal_api.spec.compression import Preference
 from anneal_api.spec.evaluation import Evaluation, Gate
@@ -65,6 +66,12 @@ def shown_metrics(task: Task, evaluation: Evaluation) -> list[str]:
     """
     named = [*evaluation.metrics, *(gate.metric for gate in evaluation.gates)]
     return list(dict.fromkeys(named)) or [PRIMARY_METRIC[task], "accuracy"]
+
+
+def selection_metric(spec: FineTuneJobSpec) -> str:
+    """Returns the metric that picks the best epoch: that of early stopping, else the leading one."""
+    stopping = spec.training.early_stopping
+    return (stopping.metric if stopping else None) or shown_metrics(spec.task, spec.evaluation)[0]
 
 
 def clears(gate: Gate, score: float) -> bool:

@@ -1,0 +1,34 @@
+"""How large a run is, and where it keeps things."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One run of the benchmarks.
+
+    Attributes:
+        rounds: How often every contestant runs.
+        quick: Whether this only shows that everything works: little data, short phases, figures that mean nothing.
+        scratch: A folder for logs and what contestants write.
+        cache: A folder for what is made once.
+        model: A published version or a job's folder to serve; None: one is trained.
+        say: Told what goes on.
+    """
+
+    rounds: int
+    quick: bool
+    scratch: Path
+    cache: Path
+    model: Path | None
+    say: Callable[[str], None]
+
+    @property
+    def cores(self) -> int:
+        """Cores that a contestant may use."""
+        return len(os.sched_getaffinity(0))
