@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import logging
 import os
@@ -18,6 +19,7 @@ from ray import serve
 from ray.serve import metrics
 from ray.serve._private import replica
 from ray.serve.config import AutoscalingConfig, BackpressureConfig, HTTPOptions
+from ray.serve.exceptions import RayServeException
 from ray.serve.schema import LoggingConfig
 from starlette.types import ASGIApp
 
@@ -61,7 +63,8 @@ class RunningModel:
 
     def stop(self) -> None:
         """Lets the requests in work finish, then stops serving."""
-        serve.delete(_APPLICATION)
+        with contextlib.suppress(RayServeException):  # Ray Serve had not started
+            serve.delete(_APPLICATION)
         if self.owns_ray:
             ray.shutdown()
 
@@ -92,12 +95,13 @@ def serve_artifact(
         The running model; stop it with `stop`, or use it as a context.
 
     Raises:
-        ArtifactInvalid: The model is incomplete or altered.
+        ArtifactInvalid: The model is incomplete, altered or cannot answer.
         ResourceUnavailable: The port is taken.
         AnnealError: The server did not come up.
     """
     serving = serving or Serving()
     artifact = Artifact.open(latest_version(folder.resolve()))
+    artifact.predictor().close()  # a model that cannot answer says why here, and only in a log from a replica
     port = _usable_port(host, port)
     owns_ray = not ray.is_initialized()
     if owns_ray:
@@ -120,7 +124,7 @@ def serve_artifact(
     except RuntimeError as error:
         running.stop()
         raise AnnealError(
-            f"The server did not come up: {error}.",
+            f"The server did not come up: {str(error).rstrip('.')}.",
             where=str(artifact.folder),
             remedy="Ray's logs below /tmp/ray/session_latest/logs/serve have the cause.",
         ) from error
@@ -135,6 +139,7 @@ def _application(artifact: Artifact, serving: Serving) -> serve.Application:
     limits = Limits(max_tokens=serving.max_batch_tokens)
 
     def build() -> ASGIApp:
+        _listen_locally()
         opened = Artifact.open(folder)
         predictor = opened.predictor(threads=serving.cpu)
         return build_app(predictor, ModelInfo.of(opened), limits, meters=[RayMeter(version)])

@@ -12,7 +12,13 @@ from tests.benchmarks.load import wait_until_answers
 from tests.benchmarks.models import FP32, INT8, Questions, ServedModels
 from tests.benchmarks.processes import python, run
 from tests.benchmarks.results import LineResult
-from tests.benchmarks.servers import Contestant, anneal_serve, anneal_uvicorn, fastapi_onnxruntime, fastapi_pipeline
+from tests.benchmarks.servers import (
+    Contestant,
+    anneal_serve,
+    anneal_uvicorn,
+    fastapi_onnxruntime,
+    fastapi_pipeline,
+)
 from tests.benchmarks.settings import Settings
 
 _PAUSE_SECONDS = 0.01
@@ -86,7 +92,7 @@ def measure_cold_start(models: ServedModels, settings: Settings) -> LineResult:
                 check="exit code 0",
             )
     result.notes += [
-        "Ray Serve runs a node's worth of processes beside the replica: `PSS MB` less `replica RSS MB` is about their cost.",
+        "Ray Serve runs other processes beside the replica: `PSS MB` less `replica RSS MB` is about their cost.",
         f"Memory was read after {_QUESTIONS} answers at 4 connections.",
     ]
     return result
@@ -118,7 +124,13 @@ def _server_run(contestant: Contestant, texts: Path, first: str, scratch: Path) 
             answered = wait_until_answers(server.port, first, within=_START_SECONDS, pause=_PAUSE_SECONDS)
             at_first = server.memory()
             server.load(
-                "--texts", texts, "--answers", scratch / "ignored.json", "--connections", 4, within=_START_SECONDS
+                "--texts",
+                texts,
+                "--answers",
+                scratch / "ignored.json",
+                "--connections",
+                4,
+                within=_START_SECONDS,
             )
             return {
                 "first answer s": answered - server.started,

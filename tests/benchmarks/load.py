@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import cycle
 from pathlib import Path
+from typing import cast
 
 import httptools
 import numpy as np
@@ -27,6 +28,9 @@ import uvloop
 
 _HOST = "127.0.0.1"
 _OK = 200
+_NOT_YET = frozenset({404, 502, 503})
+"""What proxies say while there is nothing behind them."""
+
 _SEED = 20
 _RECONNECT_SECONDS = 0.02
 
@@ -55,8 +59,7 @@ class Connection(asyncio.Protocol):
         self._started = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass of it
         self._send()
 
     def data_received(self, data: bytes) -> None:
@@ -73,7 +76,7 @@ class Connection(asyncio.Protocol):
         self._record(self._place, self._started, time.perf_counter(), self._parser.get_status_code(), body)
         self._send()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # the event loop's name for it
         if self._place is not None:
             self._record(self._place, self._started, time.perf_counter(), 0, b"")
         if not self.ended.done():
@@ -154,7 +157,12 @@ async def measure(
     if not latencies:
         raise SystemExit(f"No request was answered in {seconds} seconds; {errors} failed.")
     p50, p99 = np.percentile(latencies, [50, 99])
-    return {"rps": len(latencies) / seconds, "p50 ms": float(p50), "p99 ms": float(p99), "errors": float(errors)}
+    return {
+        "rps": len(latencies) / seconds,
+        "p50 ms": float(p50),
+        "p99 ms": float(p99),
+        "errors": float(errors),
+    }
 
 
 async def answers(port: int, messages: list[bytes], *, connections: int) -> list[object]:
@@ -204,6 +212,8 @@ def wait_until_answers(port: int, text: str, *, within: float, pause: float) -> 
             response.read()
             if response.status == _OK:
                 return time.monotonic()
+            if response.status not in _NOT_YET:
+                raise SystemExit(f"The server is up and answers {response.status}.")
         except (OSError, http.client.HTTPException):
             pass
         finally:
@@ -214,7 +224,9 @@ def wait_until_answers(port: int, text: str, *, within: float, pause: float) -> 
 
 def main() -> None:
     """Waits for the server, loads it, prints the figures as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--texts", type=Path, required=True, help="JSON list of texts")
     parser.add_argument("--connections", type=int, default=1)

@@ -40,7 +40,9 @@ def python(module: str, *arguments: object) -> list[str]:
     return [sys.executable, "-m", module, *map(str, arguments)]
 
 
-def run(command: Sequence[str], *, log: Path, within: float, environment: dict[str, str] | None = None) -> float:
+def run(
+    command: Sequence[str], *, log: Path, within: float, environment: dict[str, str] | None = None
+) -> float:
     """Runs a contestant to its end and returns its wall time in seconds.
 
     Args:
@@ -93,10 +95,17 @@ class Server:
         command = python("tests.benchmarks.load", "--port", self.port, *arguments)
         try:
             done = subprocess.run(
-                [*prefix, *command], cwd=REPOSITORY, capture_output=True, text=True, timeout=within, check=False
+                [*prefix, *command],
+                cwd=REPOSITORY,
+                capture_output=True,
+                text=True,
+                timeout=within,
+                check=False,
             )
         except subprocess.TimeoutExpired:
-            raise ContestantFailed(f"The load generator took longer than {within:.0f} s.{_tail(self.log)}") from None
+            raise ContestantFailed(
+                f"The load generator took longer than {within:.0f} s.{_tail(self.log)}"
+            ) from None
         if done.returncode != 0:
             raise ContestantFailed(f"{done.stderr[-_LOG_TAIL:]}{_tail(self.log)}")
         figures: dict[str, Any] = json.loads(done.stdout or "{}")
@@ -108,7 +117,10 @@ class Server:
         `RSS MB` counts shared pages in every process that maps them, `PSS MB` shares them out. `replica RSS MB` is
         the part of the process that holds the model, where Ray runs others beside it.
         """
-        processes = [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
+        processes = [
+            psutil.Process(self.process.pid),
+            *psutil.Process(self.process.pid).children(recursive=True),
+        ]
         rss = pss = replica = 0.0
         for process in processes:
             try:
@@ -130,7 +142,12 @@ class Server:
 
 @contextmanager
 def serving(
-    command: Sequence[str], *, port: int, log: Path, apart: bool = False, environment: dict[str, str] | None = None
+    command: Sequence[str],
+    *,
+    port: int,
+    log: Path,
+    apart: bool = False,
+    environment: dict[str, str] | None = None,
 ) -> Iterator[Server]:
     """Starts a server and ends it, with everything it started.
 

@@ -126,7 +126,12 @@ def _medians(rounds: Rounds) -> list[str]:
     figures = list(dict.fromkeys(name for runs in rounds.values() for run in runs for name in run))
     if not figures:
         return []
-    lines = ["Medians of every contestant:", "", f"| contestant | {' | '.join(figures)} |", _rule(len(figures) + 1)]
+    lines = [
+        "Medians of every contestant:",
+        "",
+        f"| contestant | {' | '.join(figures)} |",
+        _rule(len(figures) + 1),
+    ]
     for name, runs in rounds.items():
         cells = [_short(median(rounds, name, figure)) if figure in runs[0] else "" for figure in figures]
         lines.append(f"| {name} | {' | '.join(cells)} |")

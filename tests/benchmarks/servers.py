@@ -87,7 +87,9 @@ def anneal_haproxy(model: Path, *, name: str = "anneal serve, HAProxy", exact: b
     )
 
 
-def anneal_uvicorn(model: Path, threads: int, *, name: str = "anneal, uvicorn", exact: bool = True) -> Contestant:
+def anneal_uvicorn(
+    model: Path, threads: int, *, name: str = "anneal, uvicorn", exact: bool = True
+) -> Contestant:
     """Returns our ASGI app in one process, without Ray."""
     return Contestant(
         name,
@@ -103,7 +105,9 @@ def fastapi_pipeline(model: Path, *, name: str = "FastAPI + pipeline") -> Contes
     return Contestant(name, model, "tests.benchmarks.contestants.fastapi_pipeline", ("{model}", "{port}"))
 
 
-def fastapi_onnxruntime(model: Path, *, name: str = "FastAPI + onnxruntime", exact: bool = True) -> Contestant:
+def fastapi_onnxruntime(
+    model: Path, *, name: str = "FastAPI + onnxruntime", exact: bool = True
+) -> Contestant:
     """Returns the server that somebody who knows ONNX Runtime writes by hand."""
     return Contestant(
         name, model, "tests.benchmarks.contestants.fastapi_onnxruntime", ("{model}", "{port}"), exact=exact

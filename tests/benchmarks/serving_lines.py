@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from tests.benchmarks.interleaving import Figures, interleave
 from tests.benchmarks.loopback_only import available
 from tests.benchmarks.models import FP32, INT8, Questions, Reference, ServedModels
@@ -54,7 +53,9 @@ class Answers:
     exact: bool
 
     @classmethod
-    def judged(cls, answers: list[Any], reference: Reference, questions: Questions, *, exact: bool) -> Answers:
+    def judged(
+        cls, answers: list[Any], reference: Reference, questions: Questions, *, exact: bool
+    ) -> Answers:
         """Compares the bodies of a server's answers."""
         given = [index for index, answer in enumerate(answers) if answer is not None]
         log_scores = np.array([_log_scores(answers[index], reference.labels) for index in given])
@@ -62,7 +63,10 @@ class Answers:
         # The first label is the zero point: probabilities say nothing of what all logits have in common.
         odds, expected_odds = log_scores - log_scores[:, :1], expected - expected[:, :1]
         said = log_scores.argmax(axis=1)
-        right = [reference.labels[place] == questions.labels[index] for place, index in zip(said, given, strict=True)]
+        right = [
+            reference.labels[place] == questions.labels[index]
+            for place, index in zip(said, given, strict=True)
+        ]
         return cls(
             missing=len(answers) - len(given),
             difference=float(np.abs(odds - expected_odds).max()),
@@ -157,7 +161,7 @@ def _contestants(line: str, models: ServedModels, settings: Settings, notes: lis
     if available():
         servers.append(anneal_haproxy(model, name=f"anneal serve, HAProxy{mark}", exact=exact))
         notes.append(
-            "HAProxy listens on every interface. It ran, with its client, in a network namespace that has a loopback only."
+            "HAProxy listens on every interface: it ran, with its client, in a network namespace with a loopback only."
         )
     else:
         notes.append(

@@ -1,6 +1,6 @@
 """Our server without Ray: the same ASGI app under uvicorn, what one replica costs.
 
-    python -m tests.benchmarks.contestants.anneal_uvicorn MODEL PORT THREADS
+python -m tests.benchmarks.contestants.anneal_uvicorn MODEL PORT THREADS
 """
 
 from __future__ import annotations

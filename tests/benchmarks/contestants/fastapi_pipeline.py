@@ -1,6 +1,6 @@
 """A served classifier as the tutorials write it: FastAPI and `transformers.pipeline`.
 
-    python -m tests.benchmarks.contestants.fastapi_pipeline MODEL PORT
+python -m tests.benchmarks.contestants.fastapi_pipeline MODEL PORT
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Question(BaseModel):
 
 @app.post("/predict")
 def predict(question: Question) -> list[dict[str, str | float]]:
-    return classifier(question.text)
+    return classifier(question.text)[0]
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The least that FastAPI and uvicorn can do: a yardstick for HTTP on this machine.
 
-    python -m tests.benchmarks.contestants.no_op PORT
+python -m tests.benchmarks.contestants.no_op PORT
 """
 
 from __future__ import annotations

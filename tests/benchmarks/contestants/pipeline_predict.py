@@ -1,6 +1,6 @@
 """One answer on the command line with `transformers.pipeline`.
 
-    python -m tests.benchmarks.contestants.pipeline_predict MODEL TEXT
+python -m tests.benchmarks.contestants.pipeline_predict MODEL TEXT
 """
 
 from __future__ import annotations

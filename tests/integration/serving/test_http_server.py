@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -182,19 +183,34 @@ def test_nothing_listens_beyond_this_machine(server: Server) -> None:
     assert {one: place for one, place in found.items() if place[0] not in LOOPBACK} == {}
 
 
-def test_a_taken_port_is_said_at_once(server: Server) -> None:
+def start(folder: Path, port: int | None) -> subprocess.CompletedProcess[str]:
     script = Path(__file__).parent / "serve_until_stdin_closes.py"
-    port = str(urlsplit(server.url).port)
-    done = subprocess.run(
-        [sys.executable, str(script), str(server.folder), port],
+    return subprocess.run(
+        [sys.executable, str(script), str(folder), str(port)],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
+
+
+def test_a_taken_port_is_said_at_once(server: Server) -> None:
+    port = urlsplit(server.url).port
+    done = start(server.folder, port)
     assert done.returncode == 1
     assert done.stderr.startswith(f"ResourceUnavailable: Port {port}")
+
+
+def test_a_model_that_cannot_answer_is_not_served(server: Server, tmp_path: Path) -> None:
+    folder = tmp_path / "v1"
+    shutil.copytree(server.folder, folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["predictor"]["labels"].pop()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    done = start(folder, 0)
+    assert done.returncode == 1
+    assert done.stderr.startswith("ArtifactInvalid: ")
 
 
 def test_the_description_of_the_api_is_served(server: Server) -> None:

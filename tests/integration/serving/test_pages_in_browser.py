@@ -120,6 +120,7 @@ def test_nothing_hangs_over_the_edge(browser: webdriver.Chrome, server: Server, 
 
 
 def test_the_apis_page_draws_itself_from_local_files_only(browser: webdriver.Chrome, server: Server) -> None:
+    browser.get_log("browser")  # what other pages left
     set_screen(browser, width=1280)
     browser.get(f"{server.url}/docs")
     WebDriverWait(browser, 30).until(lambda _: browser.find_elements(By.CSS_SELECTOR, ".opblock"))

@@ -182,12 +182,15 @@ def _shown(board: ActorHandle[Any], show: Callable[[Progress], None]) -> Iterato
     """Reads the board from a thread of its own while the main thread, which gets the signals, waits for Ray."""
     ended = threading.Event()
 
+    def read() -> Progress | None:
+        try:
+            return cast("Progress | None", ray.get(board.read.remote(), timeout=5))
+        except (ray.exceptions.RayError, ConnectionError):
+            return None
+
     def poll() -> None:
         while not ended.wait(_POLL_SECONDS):
-            try:
-                progress: Any = ray.get(board.read.remote(), timeout=5)
-            except (ray.exceptions.RayError, ConnectionError):
-                continue
+            progress = read()
             if progress is not None:
                 show(progress)
 
