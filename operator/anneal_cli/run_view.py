@@ -93,23 +93,18 @@ class RunView:
 def variants_table(report: RunReport) -> Table:
     """Returns the score of each variant against the bar, its size and its latency."""
     table = Table(title="Variants", title_justify="left", title_style="bold", box=None, pad_edge=False)
-    table.add_column("variant")
-    for metric in report.metrics:
-        table.add_column(f"{metric}\nvalidation", justify="right")
-        table.add_column(f"{metric}\ntest", justify="right")
-    table.add_column("drop", justify="right")
-    table.add_column("size", justify="right")
-    table.add_column("latency\np50", justify="right")
-    table.add_column("verdict")
+    leading, *others = report.metrics
+    table.add_column("variant", no_wrap=True)
+    for heading in (f"{leading}\nval", f"{leading}\ntest", *(f"{metric}\ntest" for metric in others)):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in ("\ndrop", "\nsize", "latency\np50"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("\nverdict")
     for variant in report.variants:
-        scores = [
-            f"{scores[metric]:.4f}"
-            for metric in report.metrics
-            for scores in (variant.validation, variant.test)
-        ]
         table.add_row(
             variant.name,
-            *scores,
+            f"{variant.validation[leading]:.4f}",
+            *(f"{variant.test[metric]:.4f}" for metric in report.metrics),
             f"{variant.drop:+.4f}",
             f"{variant.bytes / 1e6:.1f} MB",
             f"{variant.latency_ms_p50:.1f} ms",
