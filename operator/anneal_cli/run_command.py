@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from anneal_cli.run_view import RunView, gate_table, variants_table
 from anneal_cli.serve_command import require_free_port, serve_until_stopped
 
 if TYPE_CHECKING:
-    from anneal_trainer.engine.launch import WorkerGroup
+    from anneal_trainer.engine.plan import WorkerGroup
     from anneal_trainer.pipeline import Outcome
 
 
@@ -68,9 +68,7 @@ def run(
 def _run_pipeline(
     job: FineTuneJob, base_folder: Path, work_dir: Path, store: Path | None, *, fresh: bool, console: Console
 ) -> Outcome:
-    with console.status("Loading PyTorch and Ray..."):
-        from anneal_trainer.engine.local_ray import local_ray
-        from anneal_trainer.pipeline import Pipeline
+    from anneal_trainer.pipeline import Pipeline
 
     group = _worker_group(job)
     view = RunView(console)
@@ -80,11 +78,17 @@ def _run_pipeline(
         work=work_dir / "work",
         store=store or _store_folder(job, base_folder) or work_dir / "store",
         group=group,
-        ray_session=local_ray,
+        ray_session=_local_ray,
         observer=view,
     )
     with view.live():
         return pipeline.run(fresh=fresh)
+
+
+def _local_ray(group: WorkerGroup) -> AbstractContextManager[None]:
+    from anneal_trainer.engine.local_ray import local_ray
+
+    return local_ray(group)
 
 
 def _store_folder(job: FineTuneJob, base_folder: Path) -> Path | None:
@@ -94,7 +98,7 @@ def _store_folder(job: FineTuneJob, base_folder: Path) -> Path | None:
 
 
 def _worker_group(job: FineTuneJob) -> WorkerGroup:
-    from anneal_trainer.engine.launch import WorkerGroup
+    from anneal_trainer.engine.plan import WorkerGroup
     from anneal_trainer.environment import usable_cores
 
     resources = job.spec.resources

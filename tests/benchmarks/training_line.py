@@ -27,10 +27,10 @@ _RUN_SECONDS = 1800.0
 _RESAMPLES = 2000
 
 _ROWS = {
-    "short": {"train": 1600, "validation": 400, "test": 1000},
-    "long tail": {"train": 640, "validation": 200, "test": 1000},
+    "short": {"train": 960, "validation": 200, "test": 600},
+    "long tail": {"train": 320, "validation": 100, "test": 300},
 }
-_QUICK_ROWS = {"train": 96, "validation": 64, "test": 64}
+_QUICK_ROWS = {"train": 64, "validation": 32, "test": 32}
 
 _LOOP, _RAY = "anneal, the loop alone", "anneal, on Ray Train"
 _DYNAMIC, _FIXED, _GROUPED = (

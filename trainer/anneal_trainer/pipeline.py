@@ -2,7 +2,8 @@
 
 The seven stages are three parts, cut where a cluster cuts them: `prepare` needs a CPU and comes before any GPU is asked
 for, `train` needs gradients, `finish` belongs on the hardware that will serve. Every stage is kept under the content
-hash of its inputs, so that a run that was killed, repeated or edited does only what does not hold any more.
+hash of its inputs, so that a run that was killed, repeated or edited does only what does not hold any more. A stage
+loads the libraries that it needs when it runs: a run that reuses everything loads neither torch nor Ray.
 """
 
 from __future__ import annotations
@@ -35,16 +36,14 @@ from anneal_serving.artifact import Artifact
 from anneal_serving.codecs import codec_for
 from anneal_serving.predictor import Predictor
 from anneal_trainer import base_model, stage_keys
-from anneal_trainer.compress.variants import Variant, make_variants, open_variants
+from anneal_trainer.compress.variant import Variant, open_variants
 from anneal_trainer.data import preflight, prepared
 from anneal_trainer.data.prepared import PreparedData
 from anneal_trainer.data.rows import Splits, digest
 from anneal_trainer.data.splits import load_splits
-from anneal_trainer.engine.launch import WorkerGroup, run_training
-from anneal_trainer.engine.plan import TrainingPlan
+from anneal_trainer.engine.plan import TrainingPlan, WorkerGroup
 from anneal_trainer.engine.progress import Progress
 from anneal_trainer.environment import usable_cores
-from anneal_trainer.evaluate.baselines import baselines
 from anneal_trainer.evaluate.judgement import judge
 from anneal_trainer.evaluate.scores import score
 from anneal_trainer.evaluate.selection import selection_metric, shown_metrics
@@ -240,6 +239,8 @@ class Pipeline:
         )
 
     def _train(self, folder: Path) -> None:
+        from anneal_trainer.engine.launch import run_training
+
         plan = TrainingPlan(
             base=self.base.folder,
             prepared=self.results["prepare"].folder,
@@ -265,6 +266,8 @@ class Pipeline:
         shutil.rmtree(folder / "checkpoints")
 
     def _evaluate(self, folder: Path) -> None:
+        from anneal_trainer.evaluate.baselines import baselines
+
         rows = self.data.validation.rows()
         with Predictor.load(self.trained_folder, self.parent_config, threads=usable_cores()) as predictor:
             logits = predictor.logits(rows.texts)
@@ -282,6 +285,8 @@ class Pipeline:
         _write(folder / "baselines.json", _BASELINES.dump_json(simple, indent=1).decode())
 
     def _compress(self, folder: Path) -> None:
+        from anneal_trainer.compress.variants import make_variants
+
         make_variants(
             folder,
             trained=self.trained_folder,

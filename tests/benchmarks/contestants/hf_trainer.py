@@ -1,7 +1,7 @@
 """Text classification with Hugging Face's Trainer, as a competent reader of its tutorial writes it.
 
     python -m tests.benchmarks.contestants.hf_trainer --model DIR --train train.csv --validation validation.csv \
-        --test test.csv --out result.json [--padding dynamic|max_length|grouped] [--epochs 2] [--batch-size 32] [--lr 1e-4] [--seed 42]
+        --test test.csv --out result.json [--padding dynamic|max_length|grouped] [--epochs 2] [--batch-size 32] ..
 
 It writes what it measured as JSON: useful tokens per second of training, steps, final loss, scores, test predictions.
 """

@@ -6,7 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -20,78 +20,19 @@ from anneal_api.spec.compression import Compression
 from anneal_serving.predictor import Predictor
 from anneal_trainer.compress.export import export_onnx
 from anneal_trainer.compress.quantize import quantize_int8
+from anneal_trainer.compress.variant import (
+    CONFIG_FILE,
+    FP32,
+    LOGITS_FILE,
+    MEASURES_FILE,
+    MODEL_FILE,
+    Measures,
+)
 from anneal_trainer.quiet import quiet_libraries
 
-FP32 = "fp32"
-"""Name of the uncompressed variant."""
-
-MODEL_FILE = "model.onnx"
-CONFIG_FILE = "predictor.json"
-_LOGITS_FILE = "validation-logits.npy"
-_MEASURES_FILE = "measures.json"
 _EXPORT_TOLERANCE = 1e-3
 _LATENCY_ROWS = 200
 _WARM_UP_ROWS = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Measures:
-    """What was measured of a variant.
-
-    Attributes:
-        steps: What was done to it.
-        bytes: Size of its weights on disk.
-        latency_ms_p50: Median time for one validation row, alone, on one core, tokenizing included.
-        latency_ms_p95: 95th percentile of the same.
-        max_logit_difference: Largest difference of a logit to the trained model in torch, on the validation rows.
-        agreement: Share of the validation rows with the same label as the trained model.
-    """
-
-    steps: list[str]
-    bytes: int
-    latency_ms_p50: float
-    latency_ms_p95: float
-    max_logit_difference: float
-    agreement: float
-
-
-@dataclass(frozen=True, slots=True)
-class Variant:
-    """A candidate for publication, on disk.
-
-    Attributes:
-        name: Name of the variant.
-        folder: Its model, tokenizer and settings.
-    """
-
-    name: str
-    folder: Path
-
-    @property
-    def config(self) -> PredictorConfig:
-        """How it answers."""
-        return PredictorConfig.model_validate_json((self.folder / CONFIG_FILE).read_text(encoding="utf-8"))
-
-    @property
-    def measures(self) -> Measures:
-        """What was measured of it."""
-        return Measures(**json.loads((self.folder / _MEASURES_FILE).read_text(encoding="utf-8")))
-
-    @property
-    def validation_logits(self) -> NDArray[np.float32]:
-        """Its outputs for the validation rows, [rows, labels]."""
-        logits: NDArray[np.float32] = np.load(self.folder / _LOGITS_FILE)
-        return logits
-
-    def predictor(self, *, threads: int = 1) -> Predictor:
-        """Returns the Predictor that would serve it."""
-        return Predictor.load(self.folder, self.config, threads=threads)
-
-
-def open_variants(folder: Path) -> list[Variant]:
-    """Returns the variants that `make_variants` wrote, the uncompressed one first."""
-    found = [Variant(path.name, path) for path in sorted(folder.iterdir()) if (path / CONFIG_FILE).is_file()]
-    return sorted(found, key=lambda variant: variant.name != FP32)
 
 
 def make_variants(
@@ -156,7 +97,7 @@ def _finish_variant(
         latencies = _latencies_ms(predictor, texts)
     with Predictor.load(folder, config, threads=torch.get_num_threads()) as predictor:
         logits = predictor.logits(texts)
-    np.save(folder / _LOGITS_FILE, logits)
+    np.save(folder / LOGITS_FILE, logits)
     measures = Measures(
         steps=steps,
         bytes=(folder / MODEL_FILE).stat().st_size,
@@ -165,7 +106,7 @@ def _finish_variant(
         max_logit_difference=float(np.abs(logits - parent_logits).max()),
         agreement=float((logits.argmax(1) == parent_logits.argmax(1)).mean()),
     )
-    (folder / _MEASURES_FILE).write_text(json.dumps(asdict(measures), indent=1), encoding="utf-8")
+    (folder / MEASURES_FILE).write_text(json.dumps(asdict(measures), indent=1), encoding="utf-8")
     return measures
 
 

@@ -6,12 +6,13 @@ Dropout needs no saved generator: the loop seeds it anew in every step from the 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
+
+from anneal_trainer.engine.state import TrainingState
 
 MODEL_FOLDER = "model"
 """Folder of a finished run's last checkpoint: the best weights as a Hugging Face model."""
@@ -20,45 +21,6 @@ _STATE_FILE = "state.json"
 _WEIGHTS_FILE = "weights.safetensors"
 _BEST_FILE = "best.safetensors"
 _OPTIMIZER_FILE = "optimizer.pt"
-
-
-@dataclass
-class TrainingState:
-    """Where training stands. Everything in it is plain JSON.
-
-    Attributes:
-        step: Optimizer steps done.
-        epochs_scored: Epochs whose validation is done.
-        best_epoch: Epoch with the best validation so far; 0 before the first.
-        best_score: Its score in the selection metric.
-        epochs_without_gain: Epochs since then.
-        stopped_early: Whether early stopping has ended training.
-        loss_sum: Loss summed over the rows of the steps since the last logged point, over all workers.
-        loss_steps: Those steps.
-        useful_tokens: Tokens of the rows seen, without padding.
-        step_seconds: Time spent in steps.
-        seconds: Time spent in steps and evaluations.
-        precision: Number format of the matrix products, `fp32` or `bf16`.
-        resumed_from: Step at which the last restart went on.
-        loss_curve: The logged points, as `anneal_api.report.LossPoint`.
-        epochs: Validation per epoch, as `anneal_api.report.EpochScore`.
-    """
-
-    step: int = 0
-    epochs_scored: int = 0
-    best_epoch: int = 0
-    best_score: float | None = None
-    epochs_without_gain: int = 0
-    stopped_early: bool = False
-    loss_sum: float = 0.0
-    loss_steps: int = 0
-    useful_tokens: int = 0
-    step_seconds: float = 0.0
-    seconds: float = 0.0
-    precision: str = "fp32"
-    resumed_from: int | None = None
-    loss_curve: list[dict[str, Any]] = field(default_factory=list)
-    epochs: list[dict[str, Any]] = field(default_factory=list)
 
 
 Weights = dict[str, torch.Tensor]

@@ -19,35 +19,15 @@ from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, Sc
 from ray.train.torch import TorchTrainer, get_device
 
 from anneal_api.errors import AnnealError, Interrupted, TrainingFailed
-from anneal_trainer.engine.checkpoint import MODEL_FOLDER, TrainingState, load_state
+from anneal_trainer.engine.checkpoint import MODEL_FOLDER, load_state
 from anneal_trainer.engine.failures import classify
-from anneal_trainer.engine.loop import Trainer
-from anneal_trainer.engine.plan import TrainingPlan
+from anneal_trainer.engine.plan import TrainingPlan, WorkerGroup
 from anneal_trainer.engine.progress import Progress, ProgressBoard
+from anneal_trainer.engine.state import TrainingState
 
 _POLL_SECONDS = 0.5
 _RESTARTS = 2
 """A lost worker is replaced this many times; each time training goes on from the newest checkpoint."""
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerGroup:
-    """What a training runs on.
-
-    Attributes:
-        workers: Processes, or pods with one process per GPU.
-        gpus_per_worker: GPUs of one worker.
-        cpus_per_worker: CPUs of one worker.
-    """
-
-    workers: int
-    gpus_per_worker: int
-    cpus_per_worker: int
-
-    @property
-    def processes(self) -> int:
-        """Training processes: one per GPU, or one per worker on CPU."""
-        return self.workers * max(1, self.gpus_per_worker)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +87,9 @@ class RayWorkers:
 
 
 def _train_worker(config: dict[str, Any]) -> AnnealError | None:
+    # Ray's controller and the driver load this module too, and need no model library.
+    from anneal_trainer.engine.loop import Trainer  # noqa: PLC0415
+
     try:
         Trainer(config["plan"], RayWorkers(config["board"])).run()
     except AnnealError as error:

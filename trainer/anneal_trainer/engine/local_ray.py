@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import ray
 
 from anneal_serving.local_ray import start_local_ray
-from anneal_trainer.engine.launch import WorkerGroup
+from anneal_trainer.engine.plan import WorkerGroup
 from anneal_trainer.quiet import quiet_libraries
 
 _SETTINGS = {

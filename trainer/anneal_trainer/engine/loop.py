@@ -35,6 +35,7 @@ from anneal_trainer.engine.optimizer import build_optimizer, schedule_factor
 from anneal_trainer.engine.plan import TrainingPlan
 from anneal_trainer.engine.precision import resolve_precision
 from anneal_trainer.engine.progress import Progress
+from anneal_trainer.engine.state import TrainingState
 from anneal_trainer.engine.workers import Workers
 from anneal_trainer.tasks import training_task
 
@@ -76,13 +77,13 @@ class Trainer:
         self.per_epoch = steps_per_epoch(len(self.data.train), self.training.batch_size)
         self.total_steps = self.per_epoch * self.training.epochs
         self.log_every = max(1, self.total_steps // _LOGGED_POINTS)
-        self.state = checkpoint.TrainingState()
+        self.state = TrainingState()
         self.best: checkpoint.Weights | None = None
         self._pending_loss = torch.zeros((), dtype=torch.float64, device=workers.device)
         self._saved_at = time.monotonic()
         self._shown_at = 0.0
 
-    def run(self) -> checkpoint.TrainingState:
+    def run(self) -> TrainingState:
         """Trains to the end, from where an earlier process stopped; the last checkpoint holds the best model.
 
         Raises:

@@ -1,4 +1,4 @@
-"""What a training worker is told: plain values that travel to any process."""
+"""What a training is, and what it runs on: plain values that travel to any process."""
 
 from __future__ import annotations
 
@@ -28,3 +28,23 @@ class TrainingPlan:
     training: Training
     selection_metric: str
     threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerGroup:
+    """What a training runs on.
+
+    Attributes:
+        workers: Processes, or pods with one process per GPU.
+        gpus_per_worker: GPUs of one worker.
+        cpus_per_worker: CPUs of one worker.
+    """
+
+    workers: int
+    gpus_per_worker: int
+    cpus_per_worker: int
+
+    @property
+    def processes(self) -> int:
+        """Training processes: one per GPU, or one per worker on CPU."""
+        return self.workers * max(1, self.gpus_per_worker)

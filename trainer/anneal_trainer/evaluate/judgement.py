@@ -12,7 +12,7 @@ from anneal_api.job import FineTuneJobSpec
 from anneal_api.metrics import METRICS
 from anneal_api.report import ClassificationScores, GateReport, VariantReport
 from anneal_serving.artifact import Artifact
-from anneal_trainer.compress.variants import FP32, Variant
+from anneal_trainer.compress.variant import FP32, Variant
 from anneal_trainer.data.prepared import PreparedData
 from anneal_trainer.data.rows import Rows, row_hashes
 from anneal_trainer.environment import usable_cores

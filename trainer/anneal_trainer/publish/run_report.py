@@ -23,8 +23,8 @@ from anneal_api.report import (
 )
 from anneal_trainer.base_model import BaseModel
 from anneal_trainer.engine.batching import steps_per_epoch
-from anneal_trainer.engine.checkpoint import TrainingState
 from anneal_trainer.engine.plan import TrainingPlan
+from anneal_trainer.engine.state import TrainingState
 from anneal_trainer.environment import hardware, library_versions
 from anneal_trainer.stages import StageResult
 

@@ -15,7 +15,7 @@ from anneal_api.job import FineTuneJob
 from anneal_api.published import MANIFEST_FILE, BaseModelRecord, DataRecord, PublishedModel
 from anneal_api.report import RunReport
 from anneal_serving.codecs import codec_for
-from anneal_trainer.compress.variants import MODEL_FILE, Variant
+from anneal_trainer.compress.variant import MODEL_FILE, Variant
 from anneal_trainer.data.prepared import PreparedData
 from anneal_trainer.data.rows import row_hashes
 from anneal_trainer.evaluate.judgement import TRAINING_ROWS_FILE
