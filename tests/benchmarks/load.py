@@ -204,6 +204,7 @@ def wait_until_answers(port: int, text: str, *, within: float, pause: float) -> 
     """
     deadline = time.monotonic() + within
     body = json.dumps({"text": text}).encode()
+    last: object = "nothing was tried"
     while time.monotonic() < deadline:
         connection = http.client.HTTPConnection(_HOST, port, timeout=30)
         try:
@@ -214,12 +215,13 @@ def wait_until_answers(port: int, text: str, *, within: float, pause: float) -> 
                 return time.monotonic()
             if response.status not in _NOT_YET:
                 raise SystemExit(f"The server is up and answers {response.status}.")
-        except (OSError, http.client.HTTPException):
-            pass
+            last = f"status {response.status}"
+        except (OSError, http.client.HTTPException) as error:
+            last = repr(error)
         finally:
             connection.close()
         time.sleep(pause)
-    raise TimeoutError(f"No answer on port {port} within {within:.0f} seconds.")
+    raise TimeoutError(f"No answer on port {port} within {within:.0f} seconds; the last try: {last}.")
 
 
 def main() -> None:

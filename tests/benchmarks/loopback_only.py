@@ -15,10 +15,13 @@ import socket
 import struct
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
 _INTERFACES_FILE = "/proc/net/dev"
 _HEADER_LINES = 2
+_LEAVE_SECONDS = 10.0
 
 
 def enter_command() -> list[str]:
@@ -30,6 +33,20 @@ def join_command(pid: int) -> list[str]:
     """Returns the words before a command that is to run in the namespace of a process."""
     user = ["--user", "--preserve-credentials"] if _AS_USER else []
     return ["nsenter", "--target", str(pid), *user, "--net"]
+
+
+def wait_until_apart(pid: int) -> None:
+    """Waits until a process has left our namespace: whoever joins it earlier joins ours.
+
+    Raises:
+        TimeoutError: It did not leave.
+    """
+    deadline = time.monotonic() + _LEAVE_SECONDS
+    while time.monotonic() < deadline:
+        if Path(f"/proc/{pid}/ns/net").readlink() != Path("/proc/self/ns/net").readlink():
+            return
+        time.sleep(0.005)
+    raise TimeoutError(f"Process {pid} got no network namespace of its own.")
 
 
 def available() -> bool:
@@ -48,8 +65,8 @@ def main() -> None:
     Raises:
         SystemExit: This process can see other interfaces: it is not in a namespace of its own.
     """
-    with open(_INTERFACES_FILE, encoding="ascii") as lines:  # noqa: PTH123  # a device, not a file of ours
-        names = {line.partition(":")[0].strip() for line in lines.readlines()[_HEADER_LINES:]}
+    lines = Path(_INTERFACES_FILE).read_text(encoding="ascii").splitlines()
+    names = {line.partition(":")[0].strip() for line in lines[_HEADER_LINES:]}
     if "lo" not in names or any(name.startswith(("eth", "en", "wl")) for name in names):
         raise SystemExit(f"This is no namespace with a loopback only: {', '.join(sorted(names))}.")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:

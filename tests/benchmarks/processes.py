@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from tests.benchmarks.loopback_only import enter_command, join_command
+from tests.benchmarks.loopback_only import enter_command, join_command, wait_until_apart
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _LOG_TAIL = 2000
@@ -161,6 +161,8 @@ def serving(
     started = time.monotonic()
     process = _start([*(enter_command() if apart else []), *command], log, environment)
     try:
+        if apart:
+            wait_until_apart(process.pid)
         yield Server(process, port, started, log, apart)
     finally:
         end_tree(process)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from tests.benchmarks.processes import Server, free_port, python, serving
 
+# Nothing else is in a namespace of its own but Ray, which takes ports from 30000 upwards.
+_OWN_PORT = 8000
 _HAPROXY_PORTS = {"RAY_SERVE_HAPROXY_STATS_PORT": "18404", "RAY_SERVE_HAPROXY_METRICS_PORT": "19101"}
 
 
@@ -37,7 +39,7 @@ class Contestant:
     @contextmanager
     def running(self, logs: Path) -> Iterator[Server]:
         """Starts it on a free port and ends it."""
-        port = free_port()
+        port = _OWN_PORT if self.apart else free_port()
         arguments = [part.format(model=self.model, port=port) for part in self.arguments]
         scratch = {}
         if self.apart:

@@ -52,7 +52,7 @@ def test_killed_in_the_middle_of_an_epoch_it_ends_with_the_same_bits(job, tmp_pa
     run = _start(path, tmp_path)
     _wait_for_checkpoints(tmp_path, 12, run)
     os.kill(run.pid, signal.SIGKILL)
-    run.wait()
+    run.communicate()
     assert versions(tmp_path) == []
 
     again = anneal("run", path, "--no-serve", folder=tmp_path)

@@ -40,10 +40,11 @@ def export_onnx(model: PreTrainedModel, codec: CodecSettings, path: Path) -> Non
         else torch.zeros(shape, dtype=torch.int64)
         for name in codec.inputs
     }
+    free = {name: {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC} for name in codec.inputs}
     with tempfile.TemporaryDirectory() as scratch, quiet_output(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tracing warns about its own internals, release by release
         try:
-            exported = OnnxExporter().export(model, sample, OnnxConfig(dynamic=True))
+            exported = OnnxExporter().export(model, sample, OnnxConfig(dynamic=True, dynamic_shapes=free))
             exported.save_pretrained(scratch)
         except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
             logging.getLogger(__name__).debug("export failed", exc_info=True)

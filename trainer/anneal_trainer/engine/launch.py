@@ -143,7 +143,7 @@ def run_training(
     with _shown(board, show):
         try:
             result: Any = trainer.fit()  # typed as the Result of Ray Train's first version
-        except KeyboardInterrupt as error:
+        except (KeyboardInterrupt, SystemExit) as error:  # Ray answers Ctrl-C with the latter
             raise Interrupted(
                 "Training was stopped.",
                 remedy="Run the same command again: it goes on from its last checkpoint.",
