@@ -10,7 +10,7 @@ from chain_world import anneal, read_json, stage_folder, versions, write_rows
 
 from anneal_serving.artifact import Artifact
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
 
 
 def _reused(output: str) -> set[str]:

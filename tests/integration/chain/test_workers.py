@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from chain_world import anneal, read_json, stage_folder
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
 
 
 def test_one_worker_and_two_have_the_same_losses(job, tmp_path):
