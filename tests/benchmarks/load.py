@@ -18,6 +18,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import cast
@@ -33,6 +34,7 @@ _NOT_YET = frozenset({404, 502, 503})
 
 _SEED = 20
 _RECONNECT_SECONDS = 0.02
+_TRIES = 2
 
 Record = Callable[[int, float, float, int, bytes], None]
 """Told of every answer: place of the text, start and end in seconds, status (0: connection lost), body."""
@@ -142,18 +144,15 @@ async def measure(
             errors += 1
 
     open_connections: set[Connection] = set()
-    tasks = [
-        asyncio.create_task(
-            _keep_connected(port, open_connections, lambda: Connection(requests, messages, record))
-        )
-        for _ in range(connections)
-    ]
+    make = partial(Connection, requests, messages, record)
+    tasks = [asyncio.create_task(_keep_connected(port, open_connections, make)) for _ in range(connections)]
     await asyncio.sleep(warm_up + seconds)
     for task in tasks:
         task.cancel()
     for connection in list(open_connections):
         connection.close()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    ended = await asyncio.gather(*tasks, return_exceptions=True)
+    errors += sum(isinstance(outcome, OSError) for outcome in ended)  # the server took no connection any more
     if not latencies:
         raise SystemExit(f"No request was answered in {seconds} seconds; {errors} failed.")
     p50, p99 = np.percentile(latencies, [50, 99])
@@ -173,13 +172,11 @@ async def answers(port: int, messages: list[bytes], *, connections: int) -> list
         if status == _OK:
             found[place] = json.loads(body)
 
-    requests = iter(range(len(messages)))
-    await asyncio.gather(
-        *(
-            _keep_connected(port, set(), lambda: Connection(requests, messages, record))
-            for _ in range(connections)
-        )
-    )
+    for _ in range(_TRIES):
+        # A proxy that has just learned of a replica may drop the connections that it has: those are asked again.
+        missing = iter([place for place, answer in enumerate(found) if answer is None])
+        make = partial(Connection, missing, messages, record)
+        await asyncio.gather(*(_keep_connected(port, set(), make) for _ in range(connections)))
     return found
 
 

@@ -135,7 +135,7 @@ def measure_serving(models: ServedModels, settings: Settings, lines: tuple[str, 
     )
     results = []
     for line, servers in by_line.items():
-        result = LineResult(line, _TITLES[line], notes=list(notes))
+        result = LineResult(line, _TITLES[line], notes=list(dict.fromkeys(notes)))
         result.rounds = {server.name: rounds[server.name] for server in servers}
         result.sound = all(checks[server.name].sound for server in servers)
         _compare(result, servers, checks)

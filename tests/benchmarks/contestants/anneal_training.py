@@ -18,12 +18,13 @@ from pathlib import Path
 from anneal_api.job import FineTuneJob
 from anneal_serving.predictor import Predictor
 from anneal_trainer import base_model
-from anneal_trainer.engine.checkpoint import MODEL_FOLDER, TrainingState
-from anneal_trainer.engine.launch import WorkerGroup, run_training
+from anneal_trainer.engine.checkpoint import MODEL_FOLDER
+from anneal_trainer.engine.launch import run_training
 from anneal_trainer.engine.local_ray import local_ray
 from anneal_trainer.engine.loop import Trainer
-from anneal_trainer.engine.plan import TrainingPlan
+from anneal_trainer.engine.plan import TrainingPlan, WorkerGroup
 from anneal_trainer.engine.progress import Progress
+from anneal_trainer.engine.state import TrainingState
 from anneal_trainer.engine.workers import SoloWorker
 from anneal_trainer.pipeline import Pipeline
 from anneal_trainer.stages import StageResult

@@ -22,7 +22,7 @@ class Question(BaseModel):
 
 @app.post("/predict")
 def predict(question: Question) -> list[dict[str, str | float]]:
-    return classifier(question.text)[0]
+    return list(classifier(question.text)[0])
 
 
 if __name__ == "__main__":

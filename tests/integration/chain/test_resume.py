@@ -14,7 +14,13 @@ from chain_world import anneal, command, environment, read_json, stage_folder, v
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
 
 # A checkpoint every ten steps, whatever the clock says.
-_LONG = {"epochs": 2, "batchSize": 4, "learningRate": 1e-3, "checkpoint": {"everyMinutes": 1e-4}}
+_LONG = {
+    "epochs": 2,
+    "batchSize": 4,
+    "dropout": 0.1,
+    "learningRate": 1e-3,
+    "checkpoint": {"everyMinutes": 1e-4},
+}
 
 
 def _start(job: Path, folder: Path) -> subprocess.Popen[str]:
@@ -48,7 +54,7 @@ def _weights(folder: Path) -> bytes:
 
 
 def test_killed_in_the_middle_of_an_epoch_it_ends_with_the_same_bits(job, tmp_path):
-    path = job(training=_LONG)
+    path = job(training=_LONG, evaluation={"gates": []})
     run = _start(path, tmp_path)
     _wait_for_checkpoints(tmp_path, 3, run)
     os.kill(run.pid, signal.SIGKILL)
@@ -71,7 +77,7 @@ def test_killed_in_the_middle_of_an_epoch_it_ends_with_the_same_bits(job, tmp_pa
 
 
 def test_ctrl_c_ends_cleanly_and_the_next_run_goes_on(job, tmp_path):
-    path = job(training=_LONG)
+    path = job(training=_LONG, evaluation={"gates": []})
     run = _start(path, tmp_path)
     _wait_for_checkpoints(tmp_path, 2, run)
     run.send_signal(signal.SIGINT)
