@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.benchmarks.interleaving import Figures, interleave
-from tests.benchmarks.load import wait_until_answers
 from tests.benchmarks.models import FP32, INT8, Questions, ServedModels
 from tests.benchmarks.processes import python, run
 from tests.benchmarks.results import LineResult
@@ -121,7 +120,7 @@ def _contestants(models: ServedModels, settings: Settings) -> tuple[list[Contest
 def _server_run(contestant: Contestant, texts: Path, first: str, scratch: Path) -> Callable[[int], Figures]:
     def one_round(_number: int) -> Figures:
         with contestant.running(scratch / "cold-start") as server:
-            answered = wait_until_answers(server.port, first, within=_START_SECONDS, pause=_PAUSE_SECONDS)
+            answered = server.wait_for_answer(first, within=_START_SECONDS, pause=_PAUSE_SECONDS)
             at_first = server.memory()
             server.load(
                 "--texts",
@@ -133,7 +132,7 @@ def _server_run(contestant: Contestant, texts: Path, first: str, scratch: Path) 
                 within=_START_SECONDS,
             )
             return {
-                "first answer s": answered - server.started,
+                "first answer s": answered,
                 "RSS MB at first answer": at_first["RSS MB"],
                 **server.memory(),
             }

@@ -40,6 +40,10 @@ Record = Callable[[int, float, float, int, bytes], None]
 """Told of every answer: place of the text, start and end in seconds, status (0: connection lost), body."""
 
 
+class NoAnswer(Exception):
+    """A server does not come up."""
+
+
 class Connection(asyncio.Protocol):
     """One connection that asks again as soon as it is answered.
 
@@ -198,6 +202,9 @@ def wait_until_answers(port: int, text: str, *, within: float, pause: float) -> 
         text: What to ask.
         within: Seconds after which it is given up.
         pause: Seconds between two questions.
+
+    Raises:
+        NoAnswer: It did not, or it answers something else.
     """
     deadline = time.monotonic() + within
     body = json.dumps({"text": text}).encode()
@@ -211,14 +218,14 @@ def wait_until_answers(port: int, text: str, *, within: float, pause: float) -> 
             if response.status == _OK:
                 return time.monotonic()
             if response.status not in _NOT_YET:
-                raise SystemExit(f"The server is up and answers {response.status}.")
+                raise NoAnswer(f"The server is up and answers {response.status}.")
             last = f"status {response.status}"
         except (OSError, http.client.HTTPException) as error:
             last = repr(error)
         finally:
             connection.close()
         time.sleep(pause)
-    raise TimeoutError(f"No answer on port {port} within {within:.0f} seconds; the last try: {last}.")
+    raise NoAnswer(f"No answer on port {port} within {within:.0f} seconds; the last try: {last}.")
 
 
 def main() -> None:

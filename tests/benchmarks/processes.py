@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -16,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from tests.benchmarks.load import NoAnswer, wait_until_answers
 from tests.benchmarks.loopback_only import enter_command, join_command, wait_until_apart
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _LOG_TAIL = 2000
 _GRACE_SECONDS = 20.0
+_PORTS = range(20_000, 30_000)
 
 _ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
@@ -111,6 +114,17 @@ class Server:
         figures: dict[str, Any] = json.loads(done.stdout or "{}")
         return figures
 
+    def wait_for_answer(self, text: str, *, within: float, pause: float) -> float:
+        """Asks until it answers, and returns the seconds from its start until then.
+
+        Raises:
+            ContestantFailed: It did not answer.
+        """
+        try:
+            return wait_until_answers(self.port, text, within=within, pause=pause) - self.started
+        except NoAnswer as error:
+            raise ContestantFailed(f"{error}{_tail(self.log)}") from error
+
     def memory(self) -> dict[str, float]:
         """Returns what the whole process tree holds, in MB.
 
@@ -169,11 +183,19 @@ def serving(
 
 
 def free_port() -> int:
-    """Returns a port of 127.0.0.1 that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Returns a port of 127.0.0.1 that nothing listens on now.
+
+    It lies below the range that the system hands out by itself: Ray opens dozens of ports of that range before the
+    server gets to its own.
+    """
+    for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise ContestantFailed("There is no free port.")
 
 
 def end_tree(process: subprocess.Popen[bytes]) -> None:

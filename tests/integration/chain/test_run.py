@@ -57,7 +57,7 @@ def test_a_job_is_published_and_a_second_run_does_nothing_twice(job, tmp_path):
     assert predicted == pytest.approx(in_loop, abs=1e-5)
 
     # A worse second version loses against the incumbent, and the first one stays.
-    gates = [{"metric": "accuracy", "versusIncumbent": -0.005}]
+    gates = [{"metric": "accuracy", "versusIncumbent": -0.05}]  # no single row of 96 decides
     worse = anneal(
         "run",
         job(training={"learningRate": 1e-7, "epochs": 1}, evaluation={"gates": gates}),
