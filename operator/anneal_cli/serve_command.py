@@ -92,4 +92,5 @@ def _say_where(url: str, version: str, console: Console) -> None:
 Ctrl-C stops it.""",
         highlight=False,
         markup=False,
+        soft_wrap=True,  # a command that is cut in two cannot be copied
     )

@@ -1,6 +1,6 @@
 """`make bench`: calibrate, measure in turns, calibrate again, write the table.
 
-python -m tests.benchmarks [B2 B3 B6 B11] [--rounds 5] [--quick] [--model PATH] [--out docs/benchmarks.md]
+python -m tests.benchmarks [B2 B3 B6 B11] [--rounds 5] [--quick] [--model PATH] [--data DIR] [--out docs/benchmarks.md]
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ def main() -> int:
             scratch=Path(scratch),
             cache=_CACHE,
             model=asked.model,
+            data=asked.data,
             say=say,
         )
         lines = asked.lines or list(LINES)
@@ -86,6 +87,12 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--model", type=Path, help="a published version or a job's folder to serve, instead of training one"
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        help="B6: train on a whole data set instead, a folder with train.csv, validation.csv and test.csv "
+        "(columns text and label)",
     )
     parser.add_argument(
         "--out",

@@ -18,6 +18,7 @@ class Settings:
         scratch: A folder for logs and what contestants write.
         cache: A folder for what is made once.
         model: A published version or a job's folder to serve; None: one is trained.
+        data: A folder with a whole data set to train on; None: extracts of the quickstart's rows.
         say: Told what goes on.
     """
 
@@ -26,6 +27,7 @@ class Settings:
     scratch: Path
     cache: Path
     model: Path | None
+    data: Path | None
     say: Callable[[str], None]
 
     @property

@@ -53,7 +53,7 @@ def train(spec: FineTuneJobSpec, model: str, results: Results) -> Stage:
     training = spec.training.model_dump(mode="json", exclude={"checkpoint", "max_batch_tokens"})
     return Stage(
         "train",
-        1,
+        2,
         {
             "prepared": results["prepare"].digest,
             "model": model,

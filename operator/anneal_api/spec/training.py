@@ -85,7 +85,8 @@ class Training(ApiModel):
     """Tokens, padding included, that a worker computes at once: a step's rows are cut into micro-batches that fit.
     It bounds memory and never changes the result of a step."""
     precision: Precision = Precision.AUTO
-    """Number format of the matrix products; `auto`: bf16 where the hardware is fast at it, else fp32."""
+    """Number format of the matrix products in training; `auto`: bf16 where the hardware is fast at it, else fp32.
+    Weights, validation and what is published are fp32 either way."""
     early_stopping: EarlyStopping | None = None
     """Stop when validation no longer gets better; absent: train all epochs. The best checkpoint is kept either way."""
     seed: int = Field(default=42, ge=0, le=2**31 - 1)

@@ -31,6 +31,7 @@ from anneal_trainer.engine.batching import (
     steps_per_epoch,
     worker_share,
 )
+from anneal_trainer.engine.dropout import use_cheap_dropout
 from anneal_trainer.engine.optimizer import build_optimizer, schedule_factor
 from anneal_trainer.engine.plan import TrainingPlan
 from anneal_trainer.engine.precision import resolve_precision
@@ -60,6 +61,7 @@ class Trainer:
         self.workers = workers
         torch.set_num_threads(plan.threads)
         torch.use_deterministic_algorithms(True, warn_only=workers.device.type != "cpu")
+        torch.utils.deterministic.fill_uninitialized_memory = False  # it finds bugs, at 5 % of a step
         torch.manual_seed(self.training.seed)
         self.data = PreparedData.open(plan.prepared)
         self.codec: Codec = codec_for(plan.prepared, plan.predictor)
@@ -67,6 +69,8 @@ class Trainer:
         self.model: PreTrainedModel = self.task.build_model(
             plan.base, plan.predictor.labels, dropout=self.training.dropout
         )
+        if workers.device.type == "cpu":
+            use_cheap_dropout(self.model)
         self.model.to(workers.device)  # type: ignore[arg-type]
         self.network: torch.nn.Module = self.model
         if workers.world_size > 1:
@@ -152,9 +156,9 @@ class Trainer:
             name: torch.from_numpy(values).to(self.workers.device, non_blocking=True)
             for name, values in batch.items()
         }
-        with torch.autocast(
-            self.workers.device.type, dtype=self.dtype, enabled=self.dtype is not torch.float32
-        ):
+        # The Predictor answers in fp32, and validation has to say what it will say.
+        low_precision = network.training and self.dtype is not torch.float32
+        with torch.autocast(self.workers.device.type, dtype=self.dtype, enabled=low_precision):
             return cast("torch.Tensor", network(**tensors).logits)
 
     def _gradients_stay_local(self, local: bool) -> AbstractContextManager[Any]:
