@@ -6,8 +6,12 @@ import csv
 import json
 import os
 import random
+import signal
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +56,25 @@ def anneal(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]
 
 def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "anneal_cli", *map(str, arguments)]
+
+
+@contextmanager
+def serving(version: Path) -> Iterator[str]:
+    """Runs `anneal serve` on a published version and gives its address once it answers."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        command("serve", version, "--port", port), env=environment(), stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    try:
+        said = next((line for line in process.stdout if "http://" in line), None)
+        assert said is not None, "the server ended before it answered"
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
 
 
 def environment() -> dict[str, str]:

@@ -31,6 +31,7 @@ _ENVIRONMENT = {
     "COLUMNS": "160",
     "PYTHONWARNINGS": "ignore",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",  # Ray gives its workers a lower priority than the others' processes have
 }
 
 

@@ -57,11 +57,9 @@ def long_tail(folder: Path, tokenizer: Tokenizer, *, rows: dict[str, int]) -> Tr
 
     Args:
         folder: Gets the files.
-        tokenizer: Counts tokens.
+        tokenizer: Counts tokens; neither cuts nor fills up.
         rows: How many rows of each split.
     """
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
     random = np.random.default_rng(_SEED)
     for split in SPLITS:
         sentences = _quickstart(split)

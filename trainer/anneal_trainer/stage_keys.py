@@ -81,7 +81,7 @@ def compress(spec: FineTuneJobSpec, results: Results) -> Stage:
     """Returns what the variants and their measures depend on."""
     return Stage(
         "compress",
-        1,
+        2,
         {
             "prepared": results["prepare"].digest,
             "trained": results["train"].digest,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import socket
 
+import httpx
 import numpy as np
 import pytest
-from chain_world import anneal, read_json, stage_folder, versions, write_rows
+from chain_world import anneal, read_json, serving, stage_folder, versions, write_rows
 
 from anneal_serving.artifact import Artifact
 
@@ -51,6 +52,10 @@ def test_a_job_is_published_and_a_second_run_does_nothing_twice(job, tmp_path):
         served = predictor.logits(_texts(tmp_path / "test.csv"))
     measured = np.load(stage_folder(tmp_path, "gate") / "test-logits.npy")
     assert np.array_equal(served, measured)
+    labels = artifact.manifest.predictor.labels
+    assert _labels_over_http(version, _texts(tmp_path / "test.csv")) == [
+        labels[i] for i in measured.argmax(1)
+    ]
     training = read_json(stage_folder(tmp_path, "train") / "training.json")
     in_loop = next(e for e in training["epochs"] if e["epoch"] == training["bestEpoch"])["metrics"]
     predicted = read_json(stage_folder(tmp_path, "evaluate") / "validation.json")["metrics"]
@@ -73,6 +78,13 @@ def test_a_job_is_published_and_a_second_run_does_nothing_twice(job, tmp_path):
     assert better.returncode == 0, better.stdout + better.stderr
     assert [path.name for path in versions(tmp_path)] == ["v1", "v2"]
     assert Artifact.open(versions(tmp_path)[1]).manifest.incumbent == 1
+
+
+def _labels_over_http(version, texts):
+    with serving(version) as url:
+        answer = httpx.post(f"{url}/predict", json={"inputs": texts}, timeout=60)
+        answer.raise_for_status()
+        return [row["label"] for row in answer.json()]
 
 
 def _texts(path):

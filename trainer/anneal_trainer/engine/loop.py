@@ -61,7 +61,7 @@ class Trainer:
         self.workers = workers
         torch.set_num_threads(plan.threads)
         torch.use_deterministic_algorithms(True, warn_only=workers.device.type != "cpu")
-        torch.utils.deterministic.fill_uninitialized_memory = False  # it finds bugs, at 5 % of a step
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # 5 % of a step
         torch.manual_seed(self.training.seed)
         self.data = PreparedData.open(plan.prepared)
         self.codec: Codec = codec_for(plan.prepared, plan.predictor)
@@ -303,5 +303,6 @@ class Trainer:
                 tokens_per_second=state.useful_tokens / max(1e-9, state.step_seconds),
                 eta_seconds=per_step * (self.total_steps - state.step),
                 scores=state.epochs[-1]["metrics"] if state.epochs else {},
+                resumed_from=state.resumed_from,
             )
         )
