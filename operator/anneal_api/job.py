@@ -22,6 +22,9 @@ VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 KIND = "FineTuneJob"
 
+MAX_NAME = 63
+"""Longest name of a job: as long as the value of a label may be."""
+
 
 class FineTuneJobSpec(ApiModel):
     """What to train, on what, how well, and how to serve it."""
@@ -63,7 +66,7 @@ class Metadata(BaseModel):
         alias_generator=to_camel, extra="ignore", frozen=True, use_attribute_docstrings=True
     )
 
-    name: str = Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)
+    name: str = Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=MAX_NAME)
     """Name of the job in its namespace."""
     namespace: str = Field(default="default", pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)
     """Namespace of the job."""

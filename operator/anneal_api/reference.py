@@ -15,7 +15,7 @@ from anneal_api.job import FineTuneJob
 from anneal_api.metrics import METRICS
 from anneal_api.rules import RULES
 from anneal_api.suggestions import ManifestField, manifest_fields
-from anneal_api.support import FIELDS, LATER_SCHEMES, TASKS
+from anneal_api.support import CLUSTER_ONLY, LATER, LATER_SCHEMES, SCHEMES, TASKS, Place
 
 EXAMPLE = """\
 apiVersion: anneal.dev/v1alpha1
@@ -45,7 +45,8 @@ spec:
 """
 """A manifest that says what most jobs have to say."""
 
-_LATER_PARTS = [later for path in FIELDS for later in (path, f"{path}[]")]
+_LATER_NOTE = " *Not supported yet.*"
+_CLUSTER_NOTE = " *On a cluster only.*"
 
 _INTRODUCTION = """\
 # The manifest
@@ -62,7 +63,13 @@ problem at once, each with its line and what to do about it. What it returns is 
 Files are YAML 1.2 in UTF-8, at most 1 MiB: `2e-5` is a number, `no` is text, and a field that is given twice
 is an error. A file may hold several jobs, separated by `---`. Types are strict: `"3"` is text and no number.
 Unknown fields are errors. A field marked *not supported yet* belongs to the format, but this version refuses
-any value other than its default.
+any value other than its default. One marked *on a cluster only* is refused by `anneal run`; a place that the machine
+or the cluster cannot reach is refused there. `anneal validate` says where a manifest can run, and
+`--on machine` or `--on cluster` asks for one of the two.
+
+On a cluster, `kubectl apply` refuses a manifest that breaks its schema or one of the rules between fields, except
+the one about metrics: that, and what is not supported yet, the job's condition `Valid` says. `spec.task` and
+`spec.store.uri` cannot be changed.
 
 Lengths of time are written `30s`, `5m` or `1h30m`, amounts as Kubernetes does: `500m`, `2`, `16Gi`.
 """
@@ -92,8 +99,10 @@ def _section(owner: type[BaseModel], fields: list[ManifestField], definitions: d
     places = list(dict.fromkeys(field.parent for field in fields))
     heading = ", ".join(f"`{place}`" for place in places if place) or owner.__name__
     summary = _one_line(owner.__doc__ or "")
-    if all(f"{place}.".startswith(tuple(f"{later}." for later in _LATER_PARTS)) for place in places):
-        summary += " *Not supported yet.*"
+    for note, marked in ((_LATER_NOTE, LATER), (_CLUSTER_NOTE, CLUSTER_ONLY)):
+        begins = tuple(begin for path in marked for begin in (f"{path}.", f"{path}[]"))
+        if all(f"{place}.".startswith(begins) for place in places):
+            summary += note
     lines = [f"## {heading}", "", summary, "", "| Field | Type | Default | Meaning |", "|---|---|---|---|"]
     model = definitions if owner is FineTuneJob else definitions["$defs"][owner.__name__]
     for field in fields:
@@ -145,14 +154,26 @@ def _default(field: ManifestField) -> str:
 
 def _meaning(field: ManifestField) -> str:
     meaning = _one_line(field.info.description or "")
-    if field.path in FIELDS:
-        meaning += " *Not supported yet.*"
-    if field.path in LATER_SCHEMES:
-        schemes = ", ".join(f"`{scheme}://`" for scheme in sorted(LATER_SCHEMES[field.path]))
-        meaning += f" *Not supported yet: {schemes}.*"
+    if field.path in LATER:
+        meaning += _LATER_NOTE
+    if field.path in CLUSTER_ONLY:
+        meaning += _CLUSTER_NOTE
+    if field.path in SCHEMES:
+        meaning += f" *{_places(SCHEMES[field.path], hub=field.path == 'spec.model.source')}*"
     if field.path == "spec.task":
         meaning += f" *Supported so far: {', '.join(f'`{task}`' for task in sorted(TASKS))}.*"
     return meaning.replace("|", r"\|")
+
+
+def _places(schemes: dict[Place, frozenset[str]], *, hub: bool) -> str:
+    """Says which kinds of place can be read where."""
+    ways = []
+    for place in Place:
+        unwritten = ["a hub id"] * hub + ["a path"] * (place is Place.MACHINE)
+        written = [f"`{scheme}://`" for scheme in sorted(schemes[place]) if scheme]
+        ways.append(f"On a {place}: {', '.join(unwritten + written)}.")
+    later = " and ".join(f"`{scheme}://`" for scheme in sorted(LATER_SCHEMES))
+    return f"{' '.join(ways)} Not supported yet: {later}."
 
 
 def _rules() -> str:

@@ -9,7 +9,7 @@ import math
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from anneal_api.metrics import Direction
 from anneal_api.schema import ApiModel
@@ -19,7 +19,7 @@ def _null_is_nan(value: object) -> object:
     return math.nan if value is None else value
 
 
-Score = Annotated[float, BeforeValidator(_null_is_nan)]
+Score = Annotated[float, BeforeValidator(_null_is_nan), WithJsonSchema({"type": "number", "nullable": True})]
 """A score. NaN where the model's outputs are not finite numbers: JSON knows none and has null instead."""
 
 

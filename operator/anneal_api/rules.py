@@ -6,6 +6,7 @@ line of its docstring is what docs/manifest.md says about it.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -14,26 +15,28 @@ from typing import Literal
 from anneal_api.errors import Problem
 from anneal_api.job import FineTuneJobSpec
 from anneal_api.metrics import METRICS
-from anneal_api.spec.data import DataSource
+from anneal_api.spec.data import DataSource, Split
 from anneal_api.spec.evaluation import Gate
+from anneal_api.spec.model import ModelSource
+from anneal_api.spec.resources import TaintEffect, TolerationOperator
 from anneal_api.suggestions import closest, short
-from anneal_api.support import scheme_of
+from anneal_api.uris import CLAIM_PLACE, CLIMBS, scheme_of
 
 Rule = Callable[[FineTuneJobSpec], Iterator[Problem]]
 
-_PLACES = frozenset({"", "file", "pvc", "s3", "gs"})
-_MODEL_PLACES = _PLACES | {"pkg"}
-_DATA_PLACES = _PLACES | {"pkg", "hf"}
+PLACES = frozenset({"", "file", "pvc", "s3", "gs"})
+"""The schemes of a store; an empty one is a path."""
+MODEL_PLACES = PLACES | {"pkg"}
+"""The schemes of a base model; an empty one is a path or a hub id."""
+DATA_PLACES = PLACES | {"pkg", "hf"}
+"""The schemes of a data source."""
+
 _FULL_TRAFFIC = 100
 
 
 def places_are_known(spec: FineTuneJobSpec) -> Iterator[Problem]:
     """The model, the store and the data lie in a kind of place that anneal knows."""
-    places = [("spec.model.source", spec.model.source, _MODEL_PLACES)]
-    if spec.store is not None:
-        places.append(("spec.store.uri", spec.store.uri, _PLACES))
-    places += [(f"{path}.uri", source.uri, _DATA_PLACES) for path, source in _sources(spec)]
-    for path, uri, known in places:
+    for path, uri, known in _places(spec):
         scheme = scheme_of(uri)
         rest = uri.partition("://")[2]
         if scheme not in known:
@@ -49,11 +52,25 @@ def places_are_known(spec: FineTuneJobSpec) -> Iterator[Problem]:
             yield Problem(f"{short(uri)} names no place.", path, f"Add what lies behind `{scheme}://`.")
 
 
+def claims_have_names(spec: FineTuneJobSpec) -> Iterator[Problem]:
+    """`pvc://CLAIM/PATH` names a PersistentVolumeClaim, and its path does not lead out of it."""
+    for path, uri, _ in _places(spec):
+        rest = uri.partition("://")[2]
+        if scheme_of(uri) != "pvc" or not rest.strip("/"):
+            continue
+        if not re.search(CLAIM_PLACE, uri):
+            remedy = "Write `pvc://CLAIM/PATH`; a claim's name has lower-case letters, digits and dashes."
+            yield Problem(f"{short(uri)} names no PersistentVolumeClaim.", path, remedy)
+        elif re.search(CLIMBS, rest):
+            yield Problem(f"{short(uri)} leads out of its claim.", path, "Leave `..` out of the path.")
+
+
 def only_the_hub_has_revisions(spec: FineTuneJobSpec) -> Iterator[Problem]:
     """`model.revision` is given only for a model of the hub."""
     source = spec.model.source
     of_hub = not scheme_of(source) and not source.startswith(("/", "./", "../"))
-    if "revision" in spec.model.model_fields_set and not of_hub:
+    # The API server writes defaults out, so a field at its default may as well have been left out.
+    if spec.model.revision != ModelSource.model_fields["revision"].default and not of_hub:
         what = "A revision belongs to a model of the hub, and `source` is not one."
         yield Problem(what, "spec.model.revision", "Remove it.")
 
@@ -91,9 +108,10 @@ def split_is_used(spec: FineTuneJobSpec) -> Iterator[Problem]:
     """`data.split` names a share, or is left out."""
     split = spec.data.split
     if split.validation is None and split.test is None and spec.data.validation and spec.data.test:
-        for name in sorted(split.model_fields_set & {"stratify", "seed"}):
-            what = "This has no effect: no rows are cut out of `train`."
-            yield Problem(what, f"spec.data.split.{name}", "Remove `split`.")
+        for name in ("seed", "stratify"):
+            if getattr(split, name) != Split.model_fields[name].default:
+                what = "This has no effect: no rows are cut out of `train`."
+                yield Problem(what, f"spec.data.split.{name}", "Remove `split`.")
 
 
 def split_leaves_training_rows(spec: FineTuneJobSpec) -> Iterator[Problem]:
@@ -186,6 +204,22 @@ def workers_are_ordered(spec: FineTuneJobSpec) -> Iterator[Problem]:
         yield Problem(what, "spec.resources.minWorkers", "Lower it, or raise `workers`.")
 
 
+def tolerations_are_a_pods(spec: FineTuneJobSpec) -> Iterator[Problem]:
+    """A toleration has a `key` or `operator: Exists`, which goes without `value`; seconds only for `NoExecute`."""
+    for index, toleration in enumerate(spec.resources.tolerations):
+        path = f"spec.resources.tolerations[{index}]"
+        exists = toleration.operator is TolerationOperator.EXISTS
+        if toleration.key is None and not exists:
+            what = "The toleration names no taint."
+            yield Problem(what, path, "Add `key`, or `operator: Exists` to accept every taint.")
+        if exists and toleration.value:
+            what = "`operator: Exists` accepts every value."
+            yield Problem(what, f"{path}.value", "Remove `value`, or write `operator: Equal`.")
+        if toleration.toleration_seconds is not None and toleration.effect is not TaintEffect.NO_EXECUTE:
+            what = "Only a `NoExecute` taint is tolerated for a time."
+            yield Problem(what, f"{path}.tolerationSeconds", "Remove it, or add `effect: NoExecute`.")
+
+
 def replicas_are_ordered(spec: FineTuneJobSpec) -> Iterator[Problem]:
     """`serving.replicas.min` is at most `serving.replicas.max`."""
     if spec.serving is not None and spec.serving.replicas.min > spec.serving.replicas.max:
@@ -216,6 +250,7 @@ def rollout_rises_to_all_traffic(spec: FineTuneJobSpec) -> Iterator[Problem]:
 
 RULES: tuple[Rule, ...] = (
     places_are_known,
+    claims_have_names,
     only_the_hub_has_revisions,
     sources_use_their_fields,
     held_out_rows_have_one_source,
@@ -227,6 +262,7 @@ RULES: tuple[Rule, ...] = (
     variants_are_distinct,
     batch_reaches_every_process,
     workers_are_ordered,
+    tolerations_are_a_pods,
     replicas_are_ordered,
     full_length_texts_are_answered,
     rollout_rises_to_all_traffic,
@@ -237,6 +273,14 @@ RULES: tuple[Rule, ...] = (
 def broken_rules(spec: FineTuneJobSpec) -> list[Problem]:
     """Returns the problems that all rules together find."""
     return [problem for rule in RULES for problem in rule(spec)]
+
+
+def _places(spec: FineTuneJobSpec) -> Iterator[tuple[str, str, frozenset[str]]]:
+    """Yields path, uri and known schemes of each place that the spec names."""
+    yield "spec.model.source", spec.model.source, MODEL_PLACES
+    if spec.store is not None:
+        yield "spec.store.uri", spec.store.uri, PLACES
+    yield from ((f"{path}.uri", source.uri, DATA_PLACES) for path, source in _sources(spec))
 
 
 def _sources(spec: FineTuneJobSpec) -> Iterator[tuple[str, DataSource]]:

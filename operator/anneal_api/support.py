@@ -1,11 +1,10 @@
-"""What a manifest may already say but this version does not do yet.
+"""Which parts of the manifest do something where: on one machine, on a cluster, or not yet.
 
-Such a field is refused, never accepted and ignored. When a feature lands, its line here goes.
+A field that would be ignored is refused, never accepted. When a feature lands, its line here goes.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,12 +12,15 @@ from pydantic import BaseModel
 
 from anneal_api.errors import Problem
 from anneal_api.job import FineTuneJob
+from anneal_api.place import Place
 from anneal_api.suggestions import manifest_fields
 from anneal_api.tasks import Task
+from anneal_api.uris import is_hub_id, scheme_of
 
-FIELDS: dict[str, str] = {
-    "spec.model.secretRef": "Remove it; download the model and name its folder instead.",
-    "spec.store.secretRef": "Remove it; use a store on this machine.",
+__all__ = ["CLUSTER_ONLY", "LATER", "LATER_SCHEMES", "SCHEMES", "TASKS", "Place", "unsupported"]
+
+LATER: dict[str, str] = {
+    "spec.store.secretRef": "Remove it; use a store that needs no credentials.",
     "spec.data.augment": "Remove it; add the rows to the training file instead.",
     "spec.data.evalSets": "Remove it; score such rows with `anneal predict` instead.",
     "spec.data.slices": "Remove it.",
@@ -27,60 +29,109 @@ FIELDS: dict[str, str] = {
     "spec.training.pretrain": "Remove it.",
     "spec.tuning": "Remove it; set the values in `spec.training`.",
     "spec.resources.minWorkers": "Remove it; the job runs on exactly `workers` workers.",
-    "spec.resources.memory": "Remove it; `training.maxBatchTokens` bounds memory.",
-    "spec.resources.sharedMemory": "Remove it.",
-    "spec.resources.nodeSelector": "Remove it.",
-    "spec.resources.tolerations": "Remove it.",
-    "spec.resources.queue": "Remove it.",
     "spec.evaluation.gates[].slice": "Remove it; gate on all test rows.",
     "spec.evaluation.gates[].maxGap": "Remove it; use `min`, `max` or `versusIncumbent`.",
     "spec.compression.variants[].prune": "Remove it; use `quantize: {}`.",
     "spec.compression.variants[].distill": "Remove it; use `quantize: {}`.",
-    "spec.rollout": "Remove it; serve the published version with `anneal serve`.",
-    "spec.retention": "Remove it; every version is kept.",
-    "spec.deadline": "Remove it.",
-    "spec.suspend": "Remove it.",
+    "spec.rollout": "Remove it; a published version takes over at once.",
 }
-"""Per field, what to do instead. A field that is left out or equals its default is no problem."""
+"""Per field that does nothing yet, what to do instead. Left out or equal to its default, it is no problem."""
+
+CLUSTER_ONLY: dict[str, str] = {
+    "spec.model.secretRef": "Remove it and set HF_TOKEN",
+    "spec.resources.memory": "Remove it (`training.maxBatchTokens` bounds memory)",
+    "spec.resources.sharedMemory": "Remove it",
+    "spec.resources.nodeSelector": "Remove it",
+    "spec.resources.tolerations": "Remove it",
+    "spec.resources.queue": "Remove it",
+    "spec.retention": "Remove it (every version is kept)",
+    "spec.deadline": "Remove it",
+    "spec.suspend": "Remove it",
+}
+"""Per field that means something on a cluster only, what to do on one machine."""
 
 TASKS = frozenset({Task.TEXT_CLASSIFICATION})
 """The tasks that can be trained."""
 
-LATER_SCHEMES: dict[str, frozenset[str]] = {
-    "spec.model.source": frozenset({"pvc", "s3", "gs"}),
-    "spec.store.uri": frozenset({"pvc", "s3", "gs"}),
-    "spec.data.train.uri": frozenset({"pvc", "s3", "gs"}),
-    "spec.data.validation.uri": frozenset({"pvc", "s3", "gs"}),
-    "spec.data.test.uri": frozenset({"pvc", "s3", "gs"}),
+LATER_SCHEMES = frozenset({"s3", "gs"})
+"""The kinds of place that cannot be read anywhere yet."""
+
+_MODEL_SCHEMES = {
+    Place.MACHINE: frozenset({"", "file", "pkg"}),
+    Place.CLUSTER: frozenset({"", "pvc", "pkg"}),
 }
-"""Per field with a place, the kinds of place that cannot be read yet."""
+_STORE_SCHEMES = {Place.MACHINE: frozenset({"", "file"}), Place.CLUSTER: frozenset({"pvc"})}
+_DATA_SCHEMES = {
+    Place.MACHINE: frozenset({"", "file", "pkg", "hf"}),
+    Place.CLUSTER: frozenset({"pvc", "pkg", "hf"}),
+}
+
+SCHEMES: dict[str, dict[Place, frozenset[str]]] = {
+    "spec.model.source": _MODEL_SCHEMES,
+    "spec.store.uri": _STORE_SCHEMES,
+    "spec.data.train.uri": _DATA_SCHEMES,
+    "spec.data.validation.uri": _DATA_SCHEMES,
+    "spec.data.test.uri": _DATA_SCHEMES,
+}
+"""Per field that names a place, the schemes that can be read where; an empty one is a path or a hub id."""
 
 
-def unsupported(job: FineTuneJob) -> list[Problem]:
-    """Returns a problem for each thing that the job asks for and this version does not do yet."""
+def unsupported(job: FineTuneJob, place: Place) -> list[Problem]:
+    """Returns a problem for each thing that the job asks for and that does nothing at a place.
+
+    Args:
+        job: A well-formed job.
+        place: Where it is to run.
+    """
     problems = []
     task = job.spec.task
     if task not in TASKS:
         supported = " or ".join(f"`{known}`" for known in sorted(TASKS))
         problems.append(Problem(f"The task `{task}` is not supported yet.", "spec.task", f"Use {supported}."))
-    for pattern, schemes in LATER_SCHEMES.items():
+    for pattern in SCHEMES:
         for path, uri in _values(job, pattern):
-            if isinstance(uri, str) and scheme_of(uri) in schemes:
-                what = f"Places like `{scheme_of(uri)}://` are not supported yet."
-                problems.append(Problem(what, path, "Use a path on this machine."))
-    for pattern, remedy in FIELDS.items():
-        field = manifest_fields()[pattern]
-        for path, value in _values(job, pattern):
-            if value != field.default:
-                what = f"`{field.name}` is not supported yet."
-                problems.append(Problem(what, path, remedy))
+            if isinstance(uri, str):
+                problems += _unreachable(pattern, path, uri, place)
+    for pattern, remedy in LATER.items():
+        problems += _asked_for(job, pattern, "`{}` is not supported yet.", remedy)
+    if place is Place.MACHINE:
+        for pattern, remedy in CLUSTER_ONLY.items():
+            either = f"{remedy}, or apply the manifest to a cluster."
+            problems += _asked_for(job, pattern, "`{}` means nothing on one machine.", either)
     return problems
 
 
-def scheme_of(uri: str) -> str:
-    """Returns the scheme of a place in lower case: `pvc` of `pvc://claim/path`. A path or hub id has none."""
-    match = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", uri)
-    return match.group(1).lower() if match else ""
+def _asked_for(job: FineTuneJob, pattern: str, what: str, remedy: str) -> Iterator[Problem]:
+    field = manifest_fields()[pattern]
+    for path, value in _values(job, pattern):
+        if value != field.default:
+            yield Problem(what.format(field.name), path, remedy)
+
+
+def _unreachable(pattern: str, path: str, uri: str, place: Place) -> Iterator[Problem]:
+    scheme, schemes = scheme_of(uri), SCHEMES[pattern]
+    if place is Place.CLUSTER and scheme in {"", "file"}:
+        if scheme or scheme not in schemes[place] or not is_hub_id(uri):
+            what = "A pod does not have the disk of the machine that the manifest is written on."
+            yield Problem(what, path, _remote_places(pattern))
+    elif place is Place.MACHINE and scheme == "pvc":
+        what = f"Places like `{scheme}://` are on a cluster."
+        yield Problem(what, path, "Use a path on this machine, or apply the manifest to a cluster.")
+    elif scheme in LATER_SCHEMES:
+        what = f"Places like `{scheme}://` are not supported yet."
+        remedy = "Use a path on this machine." if place is Place.MACHINE else _remote_places(pattern)
+        yield Problem(what, path, remedy)
+
+
+def _remote_places(pattern: str) -> str:
+    ways = {
+        "pvc": "Put it on a PersistentVolumeClaim and write `pvc://CLAIM/PATH`",
+        "pkg": "into a package of the image and write `pkg://PACKAGE/PATH`",
+        "hf": "on the hub and write `hf://NAME`",
+        "": "on the hub and write `OWNER/NAME`",
+    }
+    schemes = SCHEMES[pattern][Place.CLUSTER]
+    return f"{', or '.join(words for scheme, words in ways.items() if scheme in schemes)}."
 
 
 def _values(job: FineTuneJob, pattern: str) -> Iterator[tuple[str, object]]:

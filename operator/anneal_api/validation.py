@@ -15,7 +15,7 @@ from anneal_api.job import FineTuneJob
 from anneal_api.rules import broken_rules
 from anneal_api.schema_problems import problem_of
 from anneal_api.suggestions import short, spec_path
-from anneal_api.support import unsupported
+from anneal_api.support import Place, unsupported
 
 MAX_DEPTH = 64
 MAX_VALUES = 50_000
@@ -38,13 +38,14 @@ class Validation:
     problems: tuple[Problem, ...]
 
 
-def validate(document: object) -> Validation:
-    """Checks a manifest: its schema, the rules between fields, and what is not supported yet.
+def validate(document: object, place: Place = Place.MACHINE) -> Validation:
+    """Checks a manifest: its schema, the rules between fields, and what does nothing where it is to run.
 
     Types are as strict as the cluster's: `"3"` is text, and `3.0` is the whole number 3.
 
     Args:
         document: The manifest as parsed from YAML or JSON. Nothing in it makes this raise.
+        place: Where the job is to run.
     """
     reader = _Reader()
     try:
@@ -63,7 +64,7 @@ def validate(document: object) -> Validation:
         # Where all that is wrong can be left out, the meaning of the rest is checked in the same round.
         job, _ = _build(_without(content, wrong))
     if job is not None:
-        later = unsupported(job)
+        later = unsupported(job, place)
         doubtful = [spec_path(location[:-1]) for location in wrong] + [each.where for each in reader.problems]
         broken = [
             problem

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from anneal_api.errors import ExitCode
+from anneal_api.place import Place
 from anneal_cli.console import errors_explained
 
 app = typer.Typer(
@@ -64,12 +65,23 @@ def _anneal(
 @app.command()
 def validate(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Manifests to check.")],
+    on: Annotated[
+        Place | None, typer.Option(help="Where the jobs are to run; default: either will do.")
+    ] = None,
     output: Annotated[OutputFormat, typer.Option(help="How to print what was found.")] = OutputFormat.TEXT,
 ) -> None:
     """Check manifests and print every problem at once. Runs nothing."""
     from anneal_cli.validate_command import validate as validate_files
 
-    _finish(validate_files(files, as_json=output is OutputFormat.JSON))
+    _finish(validate_files(files, place=on, as_json=output is OutputFormat.JSON))
+
+
+@app.command()
+def crd() -> None:
+    """Print the CustomResourceDefinition of the FineTuneJob, for `kubectl apply --server-side -f -`."""
+    from anneal_cli.crd_command import crd as crd_text
+
+    typer.echo(crd_text(), nl=False)
 
 
 _WORK_DIR = Path(".anneal")

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from anneal_api.errors import ManifestInvalid, Problem
 from anneal_api.job import FineTuneJob
+from anneal_api.support import Place
 from anneal_api.validation import validate
 from anneal_cli.yaml_lines import LocatedProblem, Mark, UnreadableError, read_documents
 
 MAX_BYTES = 2**20
 """Largest manifest file. Kubernetes stores no larger object either."""
+
+
+EVERYWHERE = tuple(Place)
+"""The places that a manifest may be for where nothing else is said; the first one counts where none accepts it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedJob:
+    """A job of a file that at least one place accepts.
+
+    Attributes:
+        job: The job.
+        places: The places that accept it, of those that were asked.
+    """
+
+    job: FineTuneJob
+    places: tuple[Place, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +44,15 @@ class FileCheck:
     """
 
     path: Path
-    jobs: tuple[FineTuneJob, ...]
+    jobs: tuple[CheckedJob, ...]
     problems: tuple[LocatedProblem, ...]
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """The places that accept the whole file."""
+        if self.problems:
+            return ()
+        return tuple(place for place in Place if all(place in checked.places for checked in self.jobs))
 
     def place(self, located: LocatedProblem) -> str:
         """Returns where a problem is, as editors and terminals understand it: `file:line:column`."""
@@ -34,9 +60,15 @@ class FileCheck:
         return f"{self.path}:{mark.line}:{mark.column}" if mark else str(self.path)
 
 
-def check_file(path: Path) -> FileCheck:
-    """Reads a file and checks every job in it. Nothing that stands in a file makes this raise."""
-    jobs: list[FineTuneJob] = []
+def check_file(path: Path, places: Sequence[Place] = EVERYWHERE) -> FileCheck:
+    """Reads a file and checks every job in it. Nothing that stands in a file makes this raise.
+
+    Args:
+        path: The file.
+        places: Where the jobs may run. A job is valid if one place accepts it; where none does, the problems told are
+            those of the place that has fewest, the first one where they have equally many.
+    """
+    jobs: list[CheckedJob] = []
     problems: list[LocatedProblem] = []
     documents = 0
     try:
@@ -44,14 +76,16 @@ def check_file(path: Path) -> FileCheck:
             documents += 1
             problems += document.problems
             told = {located.problem.where for located in document.problems}
-            validation = validate(document.content)
+            found = {place: validate(document.content, place) for place in places}
+            validation = min(found.values(), key=lambda each: len(each.problems))
             problems += [
                 LocatedProblem(problem, document.mark_of(problem.where))
                 for problem in validation.problems
                 if problem.where not in told
             ]
             if validation.job is not None and not document.problems:
-                jobs.append(validation.job)
+                accepting = tuple(place for place, each in found.items() if each.job is not None)
+                jobs.append(CheckedJob(validation.job, accepting))
     except UnreadableError as error:
         problems.append(error.located)
     else:
@@ -61,15 +95,19 @@ def check_file(path: Path) -> FileCheck:
     return FileCheck(path, tuple(jobs), tuple(sorted(problems, key=_order)))
 
 
-def load_jobs(path: Path) -> list[FineTuneJob]:
+def load_jobs(path: Path, place: Place = Place.MACHINE) -> list[FineTuneJob]:
     """Returns all jobs of a file.
+
+    Args:
+        path: The file.
+        place: Where the jobs are to run.
 
     Raises:
         ManifestInvalid: The file cannot be read or has problems, each of which is told with its line.
     """
-    check = check_file(path)
+    check = check_file(path, [place])
     if not check.problems:
-        return list(check.jobs)
+        return [checked.job for checked in check.jobs]
     problems = [
         Problem(each.problem.what, f"{check.place(each)} {each.problem.where}".rstrip(), each.problem.remedy)
         for each in check.problems
@@ -79,13 +117,17 @@ def load_jobs(path: Path) -> list[FineTuneJob]:
     raise ManifestInvalid(f"The manifest has {len(problems)} problems.", where=str(path), problems=problems)
 
 
-def load_job(path: Path) -> FineTuneJob:
+def load_job(path: Path, place: Place = Place.MACHINE) -> FineTuneJob:
     """Returns the job of a file that holds one.
+
+    Args:
+        path: The file.
+        place: Where the job is to run.
 
     Raises:
         ManifestInvalid: As `load_jobs`, or the file holds several jobs.
     """
-    jobs = load_jobs(path)
+    jobs = load_jobs(path, place)
     if len(jobs) > 1:
         names = ", ".join(job.metadata.name for job in jobs)
         what = f"The file holds {len(jobs)} jobs: {names}."

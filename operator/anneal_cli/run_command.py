@@ -12,6 +12,7 @@ from rich.text import Text
 from anneal_api.errors import ExitCode, ManifestInvalid
 from anneal_api.job import FineTuneJob
 from anneal_api.schema import parse_quantity
+from anneal_api.support import Place
 from anneal_cli.manifest_file import load_job
 from anneal_cli.run_view import RunView, gate_table, variants_table
 from anneal_cli.serve_command import require_free_port, serve_until_stopped
@@ -47,7 +48,7 @@ def run(
     Returns:
         The exit code: `GATE_NOT_PASSED` where nothing was published.
     """
-    job = load_job(file)
+    job = load_job(file, Place.MACHINE)
     will_serve = serve and job.spec.serving is not None
     if will_serve:
         require_free_port(host, port)

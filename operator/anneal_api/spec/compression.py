@@ -34,16 +34,20 @@ class Variant(ApiModel):
     """Name of the variant in reports. `fp32` is taken by the uncompressed model."""
     quantize: Quantize | None = None
     """Store and compute with 8-bit integers."""
-    prune: dict[str, Any] | None = None
+    prune: dict[str, Any] | None = Field(default=None, max_length=32)
     """Cut heads or layers out and train the rest again."""
-    distill: dict[str, Any] | None = None
+    distill: dict[str, Any] | None = Field(default=None, max_length=32)
     """Train a smaller student on the model's answers."""
 
 
 class Compression(ApiModel):
     """Smaller variants of the trained model. The uncompressed one always takes part, named `fp32`."""
 
-    variants: list[Variant] = Field(default_factory=list, max_length=16)
+    variants: list[Variant] = Field(
+        default_factory=list,
+        max_length=16,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
     """Variants to make."""
     max_drop: float = Field(default=0.01, ge=0, le=1)
     """Most that a variant may lose against the uncompressed model, in the leading metric, on validation rows."""

@@ -24,8 +24,8 @@ class DataSource(ApiModel):
     """One set of rows."""
 
     uri: Uri
-    """A file or folder of files (path, `file://`, `pvc://`, `s3://`, `gs://`, `pkg://`) or a hub data set
-    (`hf://NAME` or `hf://NAME/CONFIG`). Local paths are relative to the manifest's folder."""
+    """A file or folder of files (`pvc://`, `s3://`, `gs://`, `pkg://`; on one machine a path, relative to the
+    manifest's folder, or `file://`) or a hub data set (`hf://NAME` or `hf://NAME/CONFIG`)."""
     format: DataFormat | None = None
     """How the file is written; absent: told by its ending."""
     split: ShortText | None = None
@@ -85,7 +85,11 @@ class Data(ApiModel):
     """Which columns hold what."""
     augment: list[dict[str, Any]] = Field(default_factory=list, max_length=16)
     """Ways to make more training rows, in order."""
-    eval_sets: list[EvalSet] = Field(default_factory=list, max_length=32)
+    eval_sets: list[EvalSet] = Field(
+        default_factory=list,
+        max_length=32,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
     """Extra sets of rows to score the model on."""
     slices: list[ShortText] = Field(default_factory=list, max_length=16)
     """Columns to report every metric by."""

@@ -18,8 +18,8 @@ class ModelSource(ApiModel):
     """The pretrained model that training starts from."""
 
     source: Uri
-    """A Hugging Face hub id (`bert-base-uncased`), a folder (`file://`, `pvc://`, `s3://`, `gs://`) or a folder inside
-    an installed Python package (`pkg://PACKAGE/PATH`, for machines without a hub)."""
+    """A Hugging Face hub id (`bert-base-uncased`), a folder (`pvc://`, `s3://`, `gs://`; on one machine a path or
+    `file://`) or a folder inside an installed Python package (`pkg://PACKAGE/PATH`, where there is no hub)."""
     revision: ShortText = "main"
     """Branch, tag or commit on the hub. It is resolved to a commit before training, and the commit is recorded."""
     secret_ref: SecretRef | None = None
@@ -30,7 +30,8 @@ class Store(ApiModel):
     """Where finished models are kept."""
 
     uri: Uri
-    """Folder of the store: a path or `file://`, `pvc://CLAIM/PATH`, `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX`."""
+    """Folder of the store: `pvc://CLAIM/PATH`, `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX`; on one machine a path or
+    `file://`."""
     secret_ref: SecretRef | None = None
     """Secret with the store's credentials."""
 

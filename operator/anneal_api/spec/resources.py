@@ -2,11 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Any
+from enum import StrEnum
 
 from pydantic import Field
 
-from anneal_api.schema import ApiModel, Name, Quantity
+from anneal_api.schema import ApiModel, LabelKey, LabelValue, Name, Quantity
+
+
+class TolerationOperator(StrEnum):
+    """How a toleration matches a taint."""
+
+    EQUAL = "Equal"
+    EXISTS = "Exists"
+
+
+class TaintEffect(StrEnum):
+    """What a taint does to pods that do not tolerate it."""
+
+    NO_SCHEDULE = "NoSchedule"
+    PREFER_NO_SCHEDULE = "PreferNoSchedule"
+    NO_EXECUTE = "NoExecute"
+
+
+class Toleration(ApiModel):
+    """A taint of nodes that is accepted, as in a pod's spec."""
+
+    key: LabelKey | None = None
+    """Key of the taint; absent, with `operator: Exists`: every taint."""
+    operator: TolerationOperator = TolerationOperator.EQUAL
+    """`Equal`: key and value are the taint's; `Exists`: the key is, whatever the value."""
+    value: LabelValue | None = None
+    """Value of the taint; absent with `operator: Exists`."""
+    effect: TaintEffect | None = None
+    """Effect of the taint; absent: every effect."""
+    toleration_seconds: int | None = None
+    """How long a `NoExecute` taint is tolerated; absent: for ever."""
 
 
 class Resources(ApiModel):
@@ -24,9 +54,11 @@ class Resources(ApiModel):
     """Memory of one worker."""
     shared_memory: Quantity | None = None
     """Size of `/dev/shm` of one worker."""
-    node_selector: dict[str, str] = Field(default_factory=dict, max_length=64)
+    node_selector: dict[LabelKey, LabelValue] = Field(
+        default_factory=dict, max_length=64, json_schema_extra={"x-kubernetes-map-type": "atomic"}
+    )
     """Labels that a node must have."""
-    tolerations: list[dict[str, Any]] = Field(default_factory=list, max_length=64)
+    tolerations: list[Toleration] = Field(default_factory=list, max_length=64)
     """Taints of nodes that are accepted, as in a pod's spec."""
     queue: Name | None = None
     """Kueue LocalQueue that admits the job."""

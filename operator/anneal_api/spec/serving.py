@@ -42,13 +42,13 @@ class Rollout(ApiModel):
 
     strategy: RolloutStrategy = RolloutStrategy.CANARY
     """`canary`: a growing share of traffic; `immediate`: all of it at once."""
-    steps: list[int] = Field(default_factory=lambda: [10, 50, 100], min_length=1, max_length=20)
+    steps: list[int] = Field(default=[10, 50, 100], min_length=1, max_length=20)
     """Percent of traffic of each canary step, rising, the last one 100."""
     bake: Duration = "5m"
     """How long each step is watched."""
     shadow: bool = False
     """Send a copy of the traffic to the new version first and compare the answers."""
-    analysis: dict[str, Any] = Field(default_factory=dict)
+    analysis: dict[str, Any] = Field(default_factory=dict, max_length=16)
     """Live numbers that must hold: `maxErrorRate`, `maxLatencyP95Ms`, `maxDisagreement`."""
 
 

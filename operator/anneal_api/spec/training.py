@@ -97,7 +97,7 @@ class Training(ApiModel):
     """How one model is spread over processes."""
     lora: LowRankAdaptation | None = None
     """Train low-rank matrices instead of all weights."""
-    pretrain: dict[str, Any] | None = None
+    pretrain: dict[str, Any] | None = Field(default=None, max_length=32)
     """Go on with the base model's own pre-training on unlabelled rows first."""
 
 

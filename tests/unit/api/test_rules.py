@@ -29,6 +29,40 @@ def test_min_workers_are_at_most_workers(manifest: dict[str, Any]) -> None:
     assert where(manifest) == ["spec.resources.minWorkers"]
 
 
+@pytest.mark.parametrize(
+    ("toleration", "field"),
+    [
+        ({"key": "gpu"}, None),
+        ({"operator": "Exists"}, None),
+        ({"key": "gpu", "value": "a100", "effect": "NoExecute", "tolerationSeconds": 0}, None),
+        ({}, ""),
+        ({"value": "a100"}, ""),
+        ({"key": "gpu", "operator": "Exists", "value": "a100"}, ".value"),
+        ({"key": "gpu", "tolerationSeconds": 60}, ".tolerationSeconds"),
+        ({"key": "gpu", "effect": "NoSchedule", "tolerationSeconds": 60}, ".tolerationSeconds"),
+    ],
+)
+def test_a_toleration_is_one_that_a_pod_may_have(
+    manifest: dict[str, Any], toleration: dict[str, Any], field: str | None
+) -> None:
+    manifest["spec"]["resources"] = {"tolerations": [{"operator": "Exists"}, toleration]}
+    assert where(manifest) == ([] if field is None else [f"spec.resources.tolerations[1]{field}"])
+
+
+@pytest.mark.parametrize(
+    "uri", ["pvc://Claim/x", "pvc://-a/x", "pvc://a_b", "pvc:///x", "pvc://c/../x", "pvc://c/a/.."]
+)
+def test_a_claim_has_a_name_and_is_not_left(manifest: dict[str, Any], uri: str) -> None:
+    manifest["spec"]["data"]["train"] = {"uri": uri}
+    assert where(manifest) == ["spec.data.train.uri"]
+
+
+@pytest.mark.parametrize("uri", ["pvc://claim", "pvc://claim/", "PVC://my.claim-2/a/..b/c.csv"])
+def test_a_claim_may_have_a_path(manifest: dict[str, Any], uri: str) -> None:
+    manifest["spec"]["data"]["train"] = {"uri": uri}
+    assert where(manifest) == []
+
+
 def test_a_gap_needs_a_slice_and_a_slice_a_gap(manifest: dict[str, Any]) -> None:
     manifest["spec"]["evaluation"]["gates"] = [{"metric": "f1", "slice": "region", "maxGap": 0.1}]
     assert where(manifest) == []

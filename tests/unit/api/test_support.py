@@ -4,10 +4,13 @@ import copy
 from typing import Any
 
 import pytest
+from crd_cases import good_manifest
 
 from anneal_api.suggestions import manifest_fields
-from anneal_api.support import FIELDS, LATER_SCHEMES
+from anneal_api.support import CLUSTER_ONLY, LATER, LATER_SCHEMES, SCHEMES, Place
 from anneal_api.validation import validate
+
+Manifest = dict[str, Any]
 
 EXAMPLES: dict[str, object] = {
     "spec.model.secretRef": {"name": "hub-token"},
@@ -34,10 +37,16 @@ EXAMPLES: dict[str, object] = {
     "spec.deadline": "12h",
     "spec.suspend": True,
 }
-"""Per unsupported field, a value that is well-formed."""
+"""Per field that does nothing somewhere, a value that is well-formed."""
 
 
-def with_value(manifest: dict[str, Any], path: str, value: object) -> dict[str, Any]:
+@pytest.fixture
+def manifests(manifest: Manifest) -> dict[Place, Manifest]:
+    """Per place, a manifest without a fault."""
+    return {Place.MACHINE: manifest, Place.CLUSTER: good_manifest()}
+
+
+def with_value(manifest: Manifest, path: str, value: object) -> Manifest:
     changed = copy.deepcopy(manifest)
     part: Any = changed
     *parents, last = path.split(".")
@@ -48,40 +57,106 @@ def with_value(manifest: dict[str, Any], path: str, value: object) -> dict[str, 
     return changed
 
 
-def test_every_unsupported_field_has_an_example() -> None:
-    assert set(EXAMPLES) == set(FIELDS)
+def test_every_field_that_does_nothing_somewhere_has_an_example() -> None:
+    assert set(EXAMPLES) == {*LATER, *CLUSTER_ONLY}
+    assert not set(LATER) & set(CLUSTER_ONLY)
 
 
-@pytest.mark.parametrize("path", sorted(FIELDS))
-def test_an_unsupported_field_is_refused(manifest: dict[str, Any], path: str) -> None:
-    problems = validate(with_value(manifest, path, EXAMPLES[path])).problems
+@pytest.mark.parametrize("place", Place)
+@pytest.mark.parametrize("path", sorted(LATER))
+def test_a_field_of_later_is_refused(manifests: dict[Place, Manifest], path: str, place: Place) -> None:
+    problems = validate(with_value(manifests[place], path, EXAMPLES[path]), place).problems
     told = {problem.where: problem for problem in problems}
     problem = told[path.replace("[]", "[0]")]
     assert "not supported yet" in problem.what
     assert problem.remedy
 
 
-@pytest.mark.parametrize("path", sorted(path for path in FIELDS if "[]" not in path))
-def test_an_unsupported_field_at_its_default_is_accepted(manifest: dict[str, Any], path: str) -> None:
+@pytest.mark.parametrize("path", sorted(CLUSTER_ONLY))
+def test_a_field_of_clusters_is_refused_on_a_machine_only(
+    manifests: dict[Place, Manifest], path: str
+) -> None:
+    name = path.rpartition(".")[2]
+    (problem,) = validate(with_value(manifests[Place.MACHINE], path, EXAMPLES[path])).problems
+    assert problem.where == path
+    assert problem.what == f"`{name}` means nothing on one machine."
+    assert problem.remedy.startswith("Remove it")
+    assert problem.remedy.endswith(", or apply the manifest to a cluster.")
+    on_cluster = with_value(manifests[Place.CLUSTER], path, EXAMPLES[path])
+    assert validate(on_cluster, Place.CLUSTER).problems == ()
+
+
+@pytest.mark.parametrize("place", Place)
+@pytest.mark.parametrize("path", sorted(path for path in EXAMPLES if "[]" not in path))
+def test_a_field_at_its_default_is_accepted(
+    manifests: dict[Place, Manifest], path: str, place: Place
+) -> None:
+    if place is Place.MACHINE and path.startswith("spec.store"):
+        manifests[place]["spec"]["store"] = {"uri": "store"}
     default = manifest_fields()[path].default
     written = {} if path == "spec.training.parallelism" else default
-    assert validate(with_value(manifest, path, written)).problems == ()
+    if written is None:  # as left out
+        return
+    assert validate(with_value(manifests[place], path, written), place).problems == ()
 
 
-def test_a_task_of_later_is_refused_once(manifest: dict[str, Any]) -> None:
-    manifest["spec"]["task"] = "summarization"
-    problems = validate(manifest).problems
+@pytest.mark.parametrize("place", Place)
+def test_a_task_of_later_is_refused_once(manifests: dict[Place, Manifest], place: Place) -> None:
+    manifests[place]["spec"]["task"] = "summarization"
+    problems = validate(manifests[place], place).problems
     assert [problem.where for problem in problems] == ["spec.task"]
     assert "not supported yet" in problems[0].what
 
 
-@pytest.mark.parametrize("path", sorted(LATER_SCHEMES))
-@pytest.mark.parametrize("scheme", ["pvc", "s3", "gs", "S3"])
-def test_a_place_of_later_is_refused(manifest: dict[str, Any], path: str, scheme: str) -> None:
+def with_place(manifest: Manifest, path: str, uri: str) -> Manifest:
     if path == "spec.data.validation.uri":
         del manifest["spec"]["data"]["split"]["validation"]
     if path == "spec.data.test.uri":
         del manifest["spec"]["data"]["split"]["test"]
-    problems = validate(with_value(manifest, path, f"{scheme}://bucket/reviews")).problems
+    if path == "spec.model.source":
+        manifest["spec"]["model"].pop("revision", None)
+    return with_value(manifest, path, uri)
+
+
+@pytest.mark.parametrize("place", Place)
+@pytest.mark.parametrize("path", sorted(SCHEMES))
+@pytest.mark.parametrize("scheme", [*sorted(LATER_SCHEMES), "S3"])
+def test_a_place_of_later_is_refused(
+    manifests: dict[Place, Manifest], path: str, scheme: str, place: Place
+) -> None:
+    problems = validate(with_place(manifests[place], path, f"{scheme}://bucket/reviews"), place).problems
     assert [problem.where for problem in problems] == [path]
     assert "not supported yet" in problems[0].what
+    assert ("pvc://CLAIM/PATH" in problems[0].remedy) == (place is Place.CLUSTER)
+
+
+@pytest.mark.parametrize("path", sorted(SCHEMES))
+def test_a_claim_is_a_place_of_clusters(manifests: dict[Place, Manifest], path: str) -> None:
+    uri = "pvc://claim/reviews"
+    assert validate(with_place(manifests[Place.CLUSTER], path, uri), Place.CLUSTER).problems == ()
+    (problem,) = validate(with_place(manifests[Place.MACHINE], path, uri)).problems
+    assert problem.where == path
+    assert "on a cluster" in problem.what
+
+
+@pytest.mark.parametrize("path", sorted(SCHEMES))
+@pytest.mark.parametrize("uri", ["./reviews", "/data/reviews", "file:///data/reviews", "a/b/c", "~/reviews"])
+def test_a_disk_is_a_place_of_machines(manifests: dict[Place, Manifest], path: str, uri: str) -> None:
+    assert validate(with_place(manifests[Place.MACHINE], path, uri)).problems == ()
+    (problem,) = validate(with_place(manifests[Place.CLUSTER], path, uri), Place.CLUSTER).problems
+    assert problem.where == path
+    assert "does not have the disk" in problem.what
+    assert "pvc://CLAIM/PATH" in problem.remedy
+    assert ("pkg://" in problem.remedy) == (path != "spec.store.uri")
+
+
+@pytest.mark.parametrize("source", ["bert-base-uncased", "google-bert/bert-base-uncased", "pkg://bert/model"])
+def test_a_model_of_the_hub_or_the_image_is_for_both(manifests: dict[Place, Manifest], source: str) -> None:
+    for place, manifest in manifests.items():
+        assert validate(with_place(manifest, "spec.model.source", source), place).problems == ()
+
+
+def test_a_rule_is_not_told_beside_what_the_place_refuses_anyway(manifests: dict[Place, Manifest]) -> None:
+    broken = with_value(manifests[Place.CLUSTER], "spec.data.train.uri", "file://reviews.csv")
+    (problem,) = validate(broken, Place.CLUSTER).problems
+    assert "does not have the disk" in problem.what

@@ -67,7 +67,9 @@ def test_a_good_manifest_becomes_a_job(manifest: Manifest) -> None:
         ("kind", "Finetunejob", "not one of the values", "Did you mean `FineTuneJob`?"),
         ("apiVersion", "anneal.dev/v1", "not one of the values", "Did you mean `anneal.dev/v1alpha1`?"),
         ("metadata.name", "My Reviews", "not a valid name", "lower-case"),
+        ("metadata.name", "n" * 64, "64 characters", "at most 63"),
         ("spec.resources.cpu", "lots", "not valid here", "Write a quantity as Kubernetes does"),
+        ("spec.resources.cpu", 0.5, "must be text, but it is the number 0.5", "Put it in quotes."),
         ("spec.evaluation.gates[0]", 0.9, "must be a mapping, but it is the number 0.9", "indented"),
     ],
 )
@@ -221,6 +223,7 @@ def test_a_broken_rule_is_told_with_its_place_and_remedy(
 def test_a_split_that_cuts_nothing_is_told(manifest: Manifest) -> None:
     sources = {"train": {"uri": "a.csv"}, "validation": {"uri": "b.csv"}, "test": {"uri": "c.csv"}}
     assert validate(put(manifest, "spec.data", sources)).problems == ()
+    assert validate(put(manifest, "spec.data", {**sources, "split": {"seed": 7}})).problems == ()
     problem = only_problem(put(manifest, "spec.data", {**sources, "split": {"seed": 3}}))
     assert problem.where == "spec.data.split.seed"
     assert "no effect" in problem.what
@@ -238,6 +241,7 @@ def test_a_split_that_cuts_nothing_is_told(manifest: Manifest) -> None:
         ("spec.data.train", {"uri": "hf://sst2/plain", "split": "train"}),
         ("spec.store", {"uri": "file:///models"}),
         ("spec.model", {"source": "owner/model", "revision": "v1"}),
+        ("spec.model", {"source": "pkg://a/b", "revision": "main"}),
         ("metadata.managedFields", [{"manager": "kubectl"}]),
         ("metadata.labels", {"app.kubernetes.io/name": "anneal"}),
         ("status", {"phase": "Running"}),

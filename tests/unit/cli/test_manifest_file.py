@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from anneal_api.errors import ManifestInvalid
+from anneal_api.support import Place
 from anneal_cli.manifest_file import MAX_BYTES, check_file, load_job, load_jobs
 from anneal_cli.yaml_lines import UnreadableError, read_documents
 
@@ -27,6 +28,13 @@ def test_a_job_is_loaded(write: Write, good: str) -> None:
     job = load_job(write(good))
     assert job.metadata.name == "reviews"
     assert job.spec.training.learning_rate == 2e-5
+
+
+def test_a_job_is_loaded_for_the_place_that_it_is_to_run_on(write: Write, good: str) -> None:
+    path = write(good.replace("train.csv", '"pvc://datasets/train.csv"'))
+    assert load_job(path, Place.CLUSTER).spec.data.train.uri == "pvc://datasets/train.csv"
+    with pytest.raises(ManifestInvalid, match="apply the manifest to a cluster"):
+        load_job(path)
 
 
 def test_scalars_are_those_of_yaml_1_2(write: Write, good: str) -> None:

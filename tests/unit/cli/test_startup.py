@@ -43,6 +43,10 @@ def test_validate_imports_nothing_heavy(write: Callable[..., Path], good: str) -
     assert not modules & HEAVY
 
 
+def test_the_definition_is_printed_without_anything_heavy() -> None:
+    assert not modules_after("crd") & HEAVY
+
+
 @pytest.mark.parametrize("option", ["--help", "--version"])
 def test_help_and_version_do_not_even_load_the_schema(option: str) -> None:
     assert not modules_after(option) & (HEAVY | {"pydantic", "ruamel"})

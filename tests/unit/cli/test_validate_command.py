@@ -29,7 +29,57 @@ def test_good_files_are_ok(write: Write, good: str) -> None:
     first, second = write(good, "a.yaml"), write(f"{good}---\n{good.replace('reviews', 'tweets')}", "b.yaml")
     result = anneal("validate", first, second)
     assert result.exit_code == ExitCode.OK
-    assert result.stdout.splitlines() == [f"OK  {first}  reviews", f"OK  {second}  reviews, tweets"]
+    assert result.stdout.splitlines() == [
+        f"OK  {first}  reviews (machine only)",
+        f"OK  {second}  reviews (machine only), tweets (machine only)",
+    ]
+
+
+def on_claims(good: str) -> str:
+    return good.replace("train.csv", '"pvc://datasets/train.csv"')
+
+
+def anywhere(good: str) -> str:
+    return good.replace("train.csv", '"hf://sst2"')
+
+
+def test_it_is_told_where_a_job_can_run(write: Write, good: str) -> None:
+    either, cluster = write(anywhere(good), "either.yaml"), write(on_claims(good), "cluster.yaml")
+    mixed = write(f"{good}---\n{on_claims(good).replace('reviews', 'tweets')}", "mixed.yaml")
+    result = anneal("validate", either, cluster, mixed)
+    assert result.exit_code == ExitCode.OK
+    assert result.stdout.splitlines() == [
+        f"OK  {either}  reviews",
+        f"OK  {cluster}  reviews (cluster only)",
+        f"OK  {mixed}  reviews (machine only), tweets (cluster only)",
+    ]
+    record = json.loads(anneal("validate", either, cluster, mixed, "--output", "json").stdout)
+    assert record["valid"] is True
+    assert [file["runsOn"] for file in record["files"]] == [["machine", "cluster"], ["cluster"], []]
+
+
+def test_one_place_can_be_asked_for(write: Write, good: str) -> None:
+    machine, cluster = write(good, "machine.yaml"), write(on_claims(good), "cluster.yaml")
+    assert anneal("validate", "--on", "machine", machine).stdout == f"OK  {machine}  reviews\n"
+    assert anneal("validate", "--on", "cluster", cluster).stdout == f"OK  {cluster}  reviews\n"
+    refused = anneal("validate", "--on", "machine", cluster)
+    assert refused.exit_code == ExitCode.MANIFEST_INVALID
+    assert refused.stdout.splitlines()[1:3] == [
+        f"  {cluster}:9:13  spec.data.train.uri",
+        "    Places like `pvc://` are on a cluster.",
+    ]
+    refused = anneal("validate", "--on", "cluster", machine)
+    assert refused.exit_code == ExitCode.MANIFEST_INVALID
+    assert "does not have the disk" in refused.stdout
+
+
+def test_the_place_with_fewer_problems_tells_them(write: Write, good: str) -> None:
+    bad = write(on_claims(good).replace("epochs: 3", "epochs: 0"))
+    result = anneal("validate", bad)
+    assert result.stdout.splitlines()[:2] == [
+        f"INVALID  {bad}  1 problem",
+        f"  {bad}:12:5  spec.training.epochs",
+    ]
 
 
 def test_every_problem_of_every_file_is_printed(write: Write, good: str, tmp_path: Path) -> None:
@@ -45,7 +95,7 @@ def test_every_problem_of_every_file_is_printed(write: Write, good: str, tmp_pat
         f"  {bad}:12:5  spec.training.epoch",
         "    There is no such field.",
         "    Did you mean `epochs`?",
-        f"OK  {fine}  reviews",
+        f"OK  {fine}  reviews (machine only)",
         f"INVALID  {missing}  1 problem",
         f"  {missing}",
         "    There is no such file.",
@@ -64,6 +114,7 @@ def test_json_is_for_programs(write: Write, good: str) -> None:
                 "file": str(bad),
                 "valid": False,
                 "jobs": [],
+                "runsOn": [],
                 "problems": [
                     {
                         "path": "spec.training.epochs",
@@ -74,7 +125,7 @@ def test_json_is_for_programs(write: Write, good: str) -> None:
                     }
                 ],
             },
-            {"file": str(fine), "valid": True, "jobs": ["reviews"], "problems": []},
+            {"file": str(fine), "valid": True, "jobs": ["reviews"], "runsOn": ["machine"], "problems": []},
         ],
     }
 

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+CLAIMS_ROOT_VARIABLE = "ANNEAL_PVC_ROOT"
+"""Environment variable with the folder below which a pod's claims are mounted, each under its name."""
+
+_CLAIMS_ROOT = "/mnt/pvc"
+_CLAIM = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _SCHEME = re.compile(r"^([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 
 
@@ -31,14 +37,15 @@ def scheme_of(uri: str) -> str:
 
 
 def local_path(uri: str, *, base_folder: Path) -> Path:
-    """Returns the path that a plain path, `file://` or `pkg://` uri stands for. It may not exist.
+    """Returns the path that a plain path, `file://`, `pkg://` or `pvc://` uri stands for. It may not exist.
 
     Args:
-        uri: A path, `file:///ABSOLUTE/PATH` or `pkg://PACKAGE/PATH`.
+        uri: A path, `file:///ABSOLUTE/PATH`, `pkg://PACKAGE/PATH`, or `pvc://CLAIM/PATH` in a pod.
         base_folder: Folder that relative paths start from: the manifest's.
 
     Raises:
-        LocationError: The uri is malformed, of another scheme, or its package is not installed.
+        LocationError: The uri is malformed, of another scheme, its package is not installed, or its claim is not
+            mounted.
     """
     match scheme_of(uri):
         case "":
@@ -47,6 +54,8 @@ def local_path(uri: str, *, base_folder: Path) -> Path:
             return _file_path(uri)
         case "pkg":
             return _package_path(uri)
+        case "pvc":
+            return _claim_path(uri)
         case scheme:
             raise LocationError(
                 f"'{uri}' cannot be read: {scheme}:// is not supported here.",
@@ -60,6 +69,13 @@ def is_folder(path: Path) -> bool:
         return path.is_dir()
     except OSError:
         return False
+
+
+def start_of_relative_paths(uri: str) -> str:
+    """Returns a sentence about where the path in a uri starts, for messages about one that leads nowhere."""
+    if scheme_of(uri) == "pvc":
+        return f"The path starts at the root of the claim '{_claim_and_path(uri)[0]}'."
+    return "Relative paths start from the manifest's folder."
 
 
 def package_of(uri: str) -> str:
@@ -98,3 +114,26 @@ def _package_path(uri: str) -> Path:
         )
     candidates = [Path(folder) / inside for folder in folders]
     return next((path for path in candidates if path.exists()), candidates[0])
+
+
+def _claim_and_path(uri: str) -> tuple[str, str]:
+    claim, _, inside = uri.partition("://")[2].partition("/")
+    return claim, inside.strip("/")
+
+
+def _claim_path(uri: str) -> Path:
+    claim, inside = _claim_and_path(uri)
+    if not _CLAIM.fullmatch(claim):
+        raise LocationError(
+            f"'{uri}' does not name a PersistentVolumeClaim.",
+            "Write pvc://CLAIM/PATH; a claim's name has lower-case letters, digits and dashes.",
+        )
+    if ".." in Path(inside).parts:
+        raise LocationError(f"'{uri}' leads out of its claim.", "Leave '..' out of the path.")
+    folder = Path(os.environ.get(CLAIMS_ROOT_VARIABLE, _CLAIMS_ROOT)) / claim
+    if not is_folder(folder):
+        raise LocationError(
+            f"The PersistentVolumeClaim '{claim}' is not mounted here (at {folder}).",
+            "A claim can be read in the pods of a job on a cluster, and only one that the job's manifest names.",
+        )
+    return folder / inside

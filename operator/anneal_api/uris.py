@@ -1,0 +1,25 @@
+"""How the places in a manifest are written: `pvc://CLAIM/PATH`, `hf://NAME`, a path, a hub id."""
+
+from __future__ import annotations
+
+import re
+
+HUB_ID = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_.-]+)?$"
+"""A model of the hub, as a regular expression that Python and CEL read alike: `NAME` or `OWNER/NAME`."""
+
+CLAIM_PLACE = r"^(?i:pvc)://[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?(/|$)"
+"""The begin of a place on a PersistentVolumeClaim, as a regular expression that Python and CEL read alike."""
+
+CLIMBS = r"(^|/)\.\.(/|$)"
+"""A path that leads upwards, as a regular expression that Python and CEL read alike."""
+
+
+def scheme_of(uri: str) -> str:
+    """Returns the scheme of a place in lower case: `pvc` of `pvc://claim/path`. A path or hub id has none."""
+    match = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", uri)
+    return match.group(1).lower() if match else ""
+
+
+def is_hub_id(source: str) -> bool:
+    """Returns whether a model's source can be one of the hub: `NAME` or `OWNER/NAME`."""
+    return re.search(HUB_ID, source) is not None
