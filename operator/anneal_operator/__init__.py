@@ -1,0 +1,1 @@
+"""What happens in the cluster: watches FineTuneJobs and makes it so. Imports neither torch nor ray."""

@@ -1,0 +1,1 @@
+"""How the operator talks to the API server: client, cache, work queue, lease."""

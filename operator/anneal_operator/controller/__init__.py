@@ -1,0 +1,1 @@
+"""The running operator: watches, reconcile loop, metrics, probes."""

@@ -1,0 +1,253 @@
+"""Takes stock of one job: the cache, a live look where the cache shows nothing, and Events where something waits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from anneal_api.attempt import Part
+from anneal_operator.cluster.cache import Cache, controller_of, job_uid
+from anneal_operator.cluster.client import Client
+from anneal_operator.cluster.clock import Clock
+from anneal_operator.cluster.errors import NotFound
+from anneal_operator.cluster.kinds import FINE_TUNE_JOB, JOB, POD, RAY_JOB, RAY_SERVICE, Kind, kind_named
+from anneal_operator.controller.refusals import Refusal
+from anneal_operator.controller.warning_events import WarningEvents, subjects_of
+from anneal_operator.plan.observed import Object, Observed
+from anneal_operator.resources.names import part_name
+from anneal_operator.settings import Settings
+
+Place = tuple[str, str]
+"""Kind and name of an object in the job's namespace."""
+
+_PATIENCE_SECONDS = 5.0  # nothing is worth an explanation sooner
+_LONGEST_PAUSE_SECONDS = 60.0
+_UNSETTLED_RAY_JOB = frozenset({"", "Initializing", "Waiting", "Retrying"})
+
+
+@dataclass(slots=True)
+class Memory:
+    """What is worth remembering of a job from one look to the next. Losing it costs a few calls, no more.
+
+    Attributes:
+        uid: UID of the job.
+        foreign: Objects of others that hold a name that the job needs.
+        leftover_since: Since when objects of an earlier job of this name are in the way.
+        waiting_since: Since when something of the job waits.
+        restless: Looks in a row that each changed something.
+        refusal: What the API server refused last, and why.
+    """
+
+    uid: str
+    foreign: set[Place] = field(default_factory=set)
+    leftover_since: float | None = None
+    waiting_since: float | None = None
+    restless: int = 0
+    refusal: Refusal | None = None
+
+
+class Leftover(Exception):
+    """An object of an earlier job of the same name is still there; Kubernetes is about to collect it."""
+
+
+class Sight:
+    """What is seen of a job during one look at it.
+
+    Args:
+        job: The job.
+        memory: What is remembered of it.
+        children: Its children, as the cache has them.
+        pods: Its pods.
+        client: The API server.
+        cache: The cache, which learns what is found.
+    """
+
+    def __init__(
+        self,
+        job: Object,
+        memory: Memory,
+        *,
+        children: Iterable[Object],
+        pods: tuple[Object, ...],
+        client: Client,
+        cache: Cache,
+    ) -> None:
+        self.job = job
+        self.memory = memory
+        self.pods = pods
+        self.warnings: tuple[Object, ...] = ()
+        self.children: dict[Place, Object] = {place_of(child): child for child in children}
+        self._absent: set[Place] = set()
+        self._client = client
+        self._cache = cache
+
+    def is_unseen(self, place: Place) -> bool:
+        """Returns whether the cache shows nothing there and nobody has looked yet."""
+        return place not in self.children and place not in self._absent and place not in self.memory.foreign
+
+    async def look(self, places: Iterable[Place]) -> bool:
+        """Looks live at places where the cache shows nothing, and returns whether anything was there.
+
+        Raises:
+            Leftover: It belongs to an earlier job of this name.
+            ApiError: The API server did not answer.
+        """
+        found = await asyncio.gather(*(self._look(place) for place in places))
+        return any(found)
+
+    async def _look(self, place: Place) -> bool:
+        kind, name = place
+        try:
+            body = await self._client.get(kind_named(kind), self.job["metadata"]["namespace"], name)
+        except NotFound:
+            self.memory.foreign.discard(place)
+            self._absent.add(place)
+            return False
+        self.take(body)
+        return True
+
+    def take(self, body: Object) -> None:
+        """Takes note of an object that was found or written.
+
+        Raises:
+            Leftover: It belongs to an earlier job of this name.
+        """
+        place = place_of(body)
+        if job_uid(body) == self.memory.uid:
+            self.memory.foreign.discard(place)
+            self.children[place] = body
+            self._cache.put(body)
+            return
+        kind, owner, _ = controller_of(body)
+        if kind == FINE_TUNE_JOB.kind and owner == self.job["metadata"]["name"]:
+            raise Leftover(f"{place[0]} {place[1]} belongs to an earlier job of this name")
+        self.children.pop(place, None)
+        self.memory.foreign.add(place)
+
+    def forget(self, place: Place) -> None:
+        """Takes note that an object is gone."""
+        self.children.pop(place, None)
+        self._absent.add(place)
+
+
+class Observer:
+    """Takes stock.
+
+    Args:
+        client: The API server.
+        cache: The cache.
+        events: Warning Events.
+        clock: Time.
+        settings: The operator's settings.
+        kuberay: Tells whether the cluster knows RayJob and RayService.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        cache: Cache,
+        events: WarningEvents,
+        *,
+        clock: Clock,
+        settings: Settings,
+        kuberay: Callable[[], bool],
+    ) -> None:
+        self._client = client
+        self._cache = cache
+        self._events = events
+        self._clock = clock
+        self._settings = settings
+        self._kuberay = kuberay
+
+    async def look_at(self, job: Object, memory: Memory) -> Sight:
+        """Takes stock of a job.
+
+        Raises:
+            Leftover: An object of an earlier job of this name is in the way.
+            ApiError: The API server did not answer.
+        """
+        namespace, uid = job["metadata"]["namespace"], job["metadata"]["uid"]
+        sight = Sight(
+            job,
+            memory,
+            children=self._cache.children(namespace, uid),
+            pods=self._cache.pods(namespace, uid),
+            client=self._client,
+            cache=self._cache,
+        )
+        # A run that is on record but not in the cache may be missing because of a lost event; and a name that somebody
+        # else held may be free by now.
+        doubtful = {place for place in (self._run_of(job),) if place is not None and sight.is_unseen(place)}
+        await sight.look(sorted(doubtful | memory.foreign))
+        if await self._waits(sight):
+            subjects = subjects_of([*sight.children.values(), *sight.pods])
+            sight.warnings = await self._events.about(job["metadata"]["namespace"], subjects)
+        return sight
+
+    def observed(self, sight: Sight) -> Observed:
+        """Returns the snapshot that the plan is made from."""
+        return Observed(
+            job=sight.job,
+            children=tuple(sight.children[place] for place in sorted(sight.children)),
+            pods=sight.pods,
+            warnings=sight.warnings,
+            foreign=frozenset(f"{kind}/{name}" for kind, name in sight.memory.foreign),
+            kuberay=self._kuberay(),
+            now=self._clock.now(),
+            settings=self._settings,
+        )
+
+    def look_again_seconds(self, memory: Memory) -> float | None:
+        """Returns when a waiting job is to be looked at again, for nobody tells of Events; None: nothing waits."""
+        if memory.waiting_since is None:
+            return None
+        waited = self._clock.monotonic() - memory.waiting_since
+        return min(max(waited, _PATIENCE_SECONDS), _LONGEST_PAUSE_SECONDS)
+
+    async def _waits(self, sight: Sight) -> bool:
+        bodies = [*sight.children.values(), *sight.pods]
+        if not any(is_waiting(body) for body in bodies):
+            sight.memory.waiting_since = None
+            return False
+        if sight.memory.waiting_since is None:
+            sight.memory.waiting_since = self._clock.monotonic()
+        return self._clock.monotonic() - sight.memory.waiting_since >= _PATIENCE_SECONDS
+
+    def _run_of(self, job: Object) -> Place | None:
+        """Returns what runs the part that is under way, by the status; None where none is."""
+        status = job.get("status") or {}
+        run = status.get("run")
+        conditions = {c["type"]: c["status"] for c in status.get("conditions") or ()}
+        # Of jobs at rest there may be thousands, and nobody acts on what they lack.
+        at_rest = conditions.get("Progressing", "True") == "False"
+        if not run or at_rest or "deletionTimestamp" in job["metadata"]:
+            return None
+        part = Part(run["part"])
+        kind: Kind = RAY_JOB if part is Part.TRAIN else JOB
+        if kind is RAY_JOB and not self._kuberay():
+            return None
+        return kind.kind, part_name(job["metadata"]["name"], run["generation"], run["attempt"], part)
+
+
+def place_of(body: Object) -> Place:
+    """Returns kind and name of an object."""
+    return body["kind"], body["metadata"]["name"]
+
+
+def is_waiting(body: Object) -> bool:
+    """Returns whether an object waits for something that Events may explain."""
+    status = body.get("status") or {}
+    conditions = {c.get("type"): c.get("status") for c in status.get("conditions") or ()}
+    suspended = (body.get("spec") or {}).get("suspend")
+    match body["kind"]:
+        case POD.kind:
+            return bool(status.get("phase", "Pending") == "Pending")
+        case JOB.kind:
+            ended = "True" in {conditions.get("Complete"), conditions.get("Failed")}
+            return not suspended and not ended and not status.get("ready")
+        case RAY_JOB.kind:
+            return not suspended and status.get("jobDeploymentStatus", "") in _UNSETTLED_RAY_JOB
+        case RAY_SERVICE.kind:
+            return conditions.get("Ready") != "True"
+    return False

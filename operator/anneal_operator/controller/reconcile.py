@@ -1,0 +1,393 @@
+"""Looks at one job, plans, and carries the plan out: the status first, then the actions in order.
+
+The plan is a function of what is there, so it does not matter how often or why a job is looked at, and dying between
+any two calls loses nothing: the next look plans the rest. What this module adds is care. It acts on an absence only
+after a live look; it touches no object that is not the job's; it writes what was thought out for a version of the job
+onto that version only.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any
+
+from anneal_api.job import API_VERSION, KIND
+from anneal_api.status import FineTuneJobStatus
+from anneal_operator.cluster.cache import Cache, JobKey, controller_of, version_of
+from anneal_operator.cluster.client import Client
+from anneal_operator.cluster.clock import Clock
+from anneal_operator.cluster.errors import (
+    AlreadyExists,
+    ApiError,
+    Conflict,
+    Fenced,
+    Invalid,
+    NamespaceTerminating,
+    NotFound,
+    Refused,
+    Transient,
+)
+from anneal_operator.cluster.kinds import FINE_TUNE_JOB, kind_named
+from anneal_operator.cluster.queue import WorkQueue
+from anneal_operator.controller.announcements import Announcer
+from anneal_operator.controller.observation import Leftover, Memory, Observer, Place, Sight, place_of
+from anneal_operator.controller.refusals import Refusal, trouble_of, with_refusal
+from anneal_operator.plan.actions import Action, Apply, Create, Delete, Plan, SetFinalizer
+from anneal_operator.plan.observed import Object, Observed
+from anneal_operator.resources.names import FINALIZER, labels
+
+_LOG = logging.getLogger(__name__)
+
+_LOOKS = 4
+_RESTLESS = 8
+_RESTLESS_PAUSE = 2.0
+_CONFLICT_PAUSE = 0.2
+_OUTAGE_PAUSE = 30.0
+_LEFTOVER_PAUSE = 2.0
+_LEFTOVER_PATIENCE = 60.0
+_TERMINATING_PAUSE = 30.0
+_REFUSED_PAUSE = 5.0
+_FOREIGN_PAUSE = 15.0
+
+
+class Result(StrEnum):
+    """What came of a look at a job."""
+
+    GONE = "gone"
+    STEADY = "steady"
+    CHANGED = "changed"
+    CONFLICT = "conflict"
+    REFUSED = "refused"
+    LEFTOVER = "leftover"
+    TERMINATING = "terminating"
+    ERROR = "error"
+    BUG = "bug"
+
+
+class Reconciler:
+    """Makes a job's objects and status be as the plan says.
+
+    Args:
+        client: The API server.
+        cache: The cache.
+        queue: Where a job is put that has to be looked at again.
+        observer: Takes stock.
+        announcer: Posts Events.
+        plan: Decides. Pure.
+        clock: Time.
+        retried: Told why a job has to be looked at again after a failure.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        cache: Cache,
+        queue: WorkQueue[JobKey],
+        observer: Observer,
+        announcer: Announcer,
+        *,
+        plan: Callable[[Observed], Plan],
+        clock: Clock,
+        retried: Callable[[str], None],
+    ) -> None:
+        self._client = client
+        self._cache = cache
+        self._queue = queue
+        self._observer = observer
+        self._announcer = announcer
+        self._plan = plan
+        self._clock = clock
+        self._retried = retried
+        self._memories: dict[JobKey, Memory] = {}
+
+    async def reconcile(self, key: JobKey) -> Result:
+        """Looks at a job once, and puts it back into the queue for when it has to be looked at again.
+
+        Nothing is raised: whatever goes wrong with one job is logged, counted and tried again later.
+        """
+        try:
+            result = await self._look_and_act(key)
+        except Conflict as error:
+            # Whoever changed it told the watch too; the pause lets that arrive.
+            _LOG.info("changed meanwhile, looking again: %s", error)
+            self._queue.add_after(key, _CONFLICT_PAUSE)
+            return self._counted(Result.CONFLICT)
+        except Leftover as leftover:
+            return self._wait_for_leftover(key, leftover)
+        except NamespaceTerminating:
+            self._queue.add_after(key, _TERMINATING_PAUSE)
+            return self._counted(Result.TERMINATING)
+        except ApiError as error:
+            # An outage is no fault of the job's: when it is over, nothing should lie waiting for minutes.
+            passing = isinstance(error, Transient | Fenced)
+            delay = self._queue.retry(
+                key, at_least=error.retry_after or 0.0, at_most=_OUTAGE_PAUSE if passing else math.inf
+            )
+            _LOG.warning("failed, trying again in %.1f s: %s", delay, error)
+            return self._counted(Result.ERROR)
+        except Exception:  # noqa: BLE001  # a bug in the plan of one job must not stop the others
+            delay = self._queue.retry(key)
+            _LOG.exception("a bug in the operator; trying again in %.1f s", delay)
+            return self._counted(Result.BUG)
+        if result in {Result.STEADY, Result.CHANGED, Result.GONE}:
+            self._queue.forget_failures(key)
+        return result
+
+    async def _look_and_act(self, key: JobKey) -> Result:
+        job = self._cache.job(key)
+        if job is None:
+            self._memories.pop(key, None)
+            return Result.GONE
+        memory = self._memory(key, job["metadata"]["uid"])
+        sight = await self._observer.look_at(job, memory)
+        changed = await self._claim_children(sight)
+        plan = await self._planned(sight)
+        memory.leftover_since = None
+        if plan.status is not None:
+            changed |= await self._write_status(sight, plan.status)
+        try:
+            acted, refusal = await self._carry_out(sight, plan)
+        finally:
+            # The transitions are on record, so this is the only time that anybody tells of them.
+            for announcement in plan.announcements:
+                await self._announcer.announce(sight.job, announcement)
+        known, memory.refusal = memory.refusal, refusal
+        if refusal is not None:
+            self._try_again(key, refusal, known)
+            return self._counted(Result.REFUSED)
+        # A refusal that is over must leave the status too.
+        changed |= acted or known is not None
+        self._look_again(key, memory, plan, changed=changed)
+        return Result.CHANGED if changed else Result.STEADY
+
+    async def _carry_out(self, sight: Sight, plan: Plan) -> tuple[bool, Refusal | None]:
+        """Acts until something is refused, and returns whether anything changed, and the refusal."""
+        changed = False
+        for action in plan.actions:
+            try:
+                changed |= await self._act(sight, action)
+            except NamespaceTerminating:
+                raise
+            except Refused as error:
+                return changed, Refusal(_subject(action), error)
+        return changed, None
+
+    def _try_again(self, key: JobKey, refusal: Refusal, known: Refusal | None) -> None:
+        if known is None or known.words != refusal.words:
+            _LOG.warning("the API server refuses %s %s: %s", *refusal.place, refusal.error)
+            self._queue.add(key)  # the status does not tell of it yet
+        else:
+            self._queue.retry(key, at_least=_REFUSED_PAUSE)
+
+    def _memory(self, key: JobKey, uid: str) -> Memory:
+        memory = self._memories.get(key)
+        if memory is None or memory.uid != uid:
+            # A job that was created again under the same name starts anew.
+            memory = self._memories[key] = Memory(uid)
+            self._queue.forget_failures(key)
+        return memory
+
+    async def _planned(self, sight: Sight) -> Plan:
+        """Plans, and plans anew as long as a live look shows what the cache did not."""
+        plan = self._plan(self._observer.observed(sight))
+        for _ in range(_LOOKS):
+            wanted = [place_of(action.body) for action in plan.actions if isinstance(action, Apply)]
+            unseen = [place for place in dict.fromkeys(wanted) if sight.is_unseen(place)]
+            if not unseen or not await sight.look(unseen):
+                break
+            plan = self._plan(self._observer.observed(sight))
+        return plan
+
+    async def _claim_children(self, sight: Sight) -> bool:
+        """Gives back to children what makes them the job's: somebody took their labels or their owner."""
+        meta = sight.job["metadata"]
+        if "deletionTimestamp" in meta:
+            return False
+        ours = labels(meta["name"], meta["uid"])
+        owner = {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "name": meta["name"],
+            "uid": meta["uid"],
+            "controller": True,
+            "blockOwnerDeletion": True,
+        }
+        changed = False
+        for child in list(sight.children.values()):
+            there = child["metadata"].get("labels") or {}
+            missing = {label: value for label, value in ours.items() if there.get(label) != value}
+            owned = controller_of(child)[2] == meta["uid"]
+            if owned and not missing:
+                continue
+            fix: dict[str, Any] = {"resourceVersion": child["metadata"]["resourceVersion"], "labels": missing}
+            if not owned:
+                fix["ownerReferences"] = [*(child["metadata"].get("ownerReferences") or ()), owner]
+            kind, name = place_of(child)
+            sight.take(await self._client.merge(kind_named(kind), meta["namespace"], name, {"metadata": fix}))
+            _LOG.info("gave %s %s its labels and owner back", kind, name)
+            changed = True
+        return changed
+
+    async def _write_status(self, sight: Sight, status: FineTuneJobStatus) -> bool:
+        if sight.memory.refusal is not None:
+            status = with_refusal(status, trouble_of(sight.memory.refusal))
+        wanted = _document(status)
+        if wanted == (sight.job.get("status") or {}):
+            return False
+        try:
+            written = await self._client.apply_status(FINE_TUNE_JOB, sight.job, wanted)
+        except NotFound as error:
+            self._cache.drop(FINE_TUNE_JOB.kind, sight.memory.uid)
+            raise Conflict("the job is gone", request=error.request) from error
+        except Conflict:
+            await self._refresh(sight.job)
+            raise
+        except Invalid as error:
+            # The schema of the status is ours as well, so this is no matter of the user's.
+            raise AssertionError(f"the CRD does not take the operator's status: {error}") from error
+        return self._take_job(sight, written)
+
+    async def _refresh(self, job: Object) -> None:
+        meta = job["metadata"]
+        try:
+            now = await self._client.get(FINE_TUNE_JOB, meta["namespace"], meta["name"])
+        except NotFound:
+            self._cache.drop(FINE_TUNE_JOB.kind, meta["uid"])
+            return
+        self._cache.put(now)
+
+    def _take_job(self, sight: Sight, now: Object) -> bool:
+        changed = version_of(now) != version_of(sight.job)
+        self._cache.put(now)
+        sight.job = now
+        return changed
+
+    async def _act(self, sight: Sight, action: Action) -> bool:
+        """Carries an action out, and returns whether it changed anything."""
+        match action:
+            case Create(body=body):
+                return await self._create(sight, body)
+            case Apply(body=body):
+                return await self._apply(sight, body)
+            case Delete():
+                return await self._delete(sight, action)
+            case SetFinalizer(present=present):
+                return await self._set_finalizer(sight, present=present)
+
+    async def _create(self, sight: Sight, body: Object) -> bool:
+        place = place_of(body)
+        if place in sight.memory.foreign:
+            return False  # the plan knows, and says so
+        try:
+            sight.take(await self._client.create(kind_named(place[0]), body))
+            _LOG.info("created %s %s", *place)
+        except AlreadyExists:
+            # Ours, made before we were killed or before its event arrived: then this is success. Or somebody else's:
+            # then the next plan says so. Or it is gone again: then the next plan makes it.
+            await sight.look([place])
+        return True
+
+    async def _apply(self, sight: Sight, body: Object) -> bool:
+        place = place_of(body)
+        if place in sight.memory.foreign:
+            return False
+        before = sight.children.get(place)
+        now = await self._client.apply(kind_named(place[0]), body)
+        sight.take(now)
+        changed = before is None or version_of(before) != version_of(now)
+        if changed:
+            _LOG.info("applied %s %s", *place)
+        return changed
+
+    async def _delete(self, sight: Sight, action: Delete) -> bool:
+        place = (action.kind, action.name)
+        seen = sight.children.get(place)
+        if seen is not None and "deletionTimestamp" in seen["metadata"]:
+            return False  # it is on its way; its finalizers hold it
+        try:
+            namespace = sight.job["metadata"]["namespace"]
+            await self._client.delete(kind_named(action.kind), namespace, action.name, uid=action.uid)
+            _LOG.info("deleted %s %s", *place)
+        except NotFound:
+            self._cache.drop(action.kind, action.uid)
+            sight.forget(place)
+        except Conflict:
+            _LOG.info("%s %s is another object by now; left alone", *place)
+        return False  # its end, which an event tells of, is what changes something
+
+    async def _set_finalizer(self, sight: Sight, *, present: bool) -> bool:
+        there = list(sight.job["metadata"].get("finalizers") or ())
+        if (FINALIZER in there) == present:
+            return False
+        wanted = [*there, FINALIZER] if present else [name for name in there if name != FINALIZER]
+        try:
+            now = await self._client.set_finalizers(FINE_TUNE_JOB, sight.job, wanted)
+        except NotFound:
+            self._cache.drop(FINE_TUNE_JOB.kind, sight.memory.uid)
+            return True
+        except Conflict:
+            await self._refresh(sight.job)
+            raise
+        return self._take_job(sight, now)
+
+    def _wait_for_leftover(self, key: JobKey, leftover: Leftover) -> Result:
+        memory = self._memories[key]
+        now = self._clock.monotonic()
+        if memory.leftover_since is None:
+            memory.leftover_since = now
+            _LOG.info("waiting: %s", leftover)
+        if now - memory.leftover_since > _LEFTOVER_PATIENCE:
+            delay = self._queue.retry(key, at_least=_LEFTOVER_PAUSE)
+            _LOG.warning("still waiting, looking again in %.0f s: %s", delay, leftover)
+        else:
+            self._queue.add_after(key, _LEFTOVER_PAUSE)
+        return self._counted(Result.LEFTOVER)
+
+    def _look_again(self, key: JobKey, memory: Memory, plan: Plan, *, changed: bool) -> None:
+        memory.restless = memory.restless + 1 if changed else 0
+        if changed:
+            # Our own writes come back as no news, so what follows from them is planned now.
+            if memory.restless > _RESTLESS:
+                _LOG.warning("the job does not come to rest: %d changing looks in a row", memory.restless)
+                self._queue.add_after(key, _RESTLESS_PAUSE * (memory.restless - _RESTLESS))
+            else:
+                self._queue.add(key)
+        pauses = [plan.requeue_after, self._observer.look_again_seconds(memory)]
+        if memory.foreign:
+            pauses.append(_FOREIGN_PAUSE)  # nobody tells when it goes
+        for pause in pauses:
+            if pause is not None:
+                self._queue.add_after(key, pause)
+
+    def _counted(self, result: Result) -> Result:
+        self._retried(result.value)
+        return result
+
+
+def _subject(action: Action) -> Place:
+    match action:
+        case Create(body=body) | Apply(body=body):
+            return place_of(body)
+        case Delete(kind=kind, name=name):
+            return kind, name
+        case SetFinalizer():
+            return FINE_TUNE_JOB.kind, "itself"
+
+
+def _document(status: FineTuneJobStatus) -> Mapping[str, Any]:
+    """Returns a status as the API server keeps it: without nulls, which it drops."""
+    document = json.loads(status.model_dump_json(exclude_none=True))
+    assert isinstance(document, dict)
+    return {key: _without_nulls(value) for key, value in document.items()}
+
+
+def _without_nulls(value: Any) -> Any:  # noqa: ANN401  # any JSON
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_nulls(item) for item in value]
+    return value

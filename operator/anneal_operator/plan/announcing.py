@@ -1,0 +1,92 @@
+"""Which transitions are told as Events: each once, when the status that has it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from anneal_api.attempt import Part
+from anneal_api.status import (
+    FailedAttempt,
+    FineTuneJobStatus,
+    Phase,
+    StatusReason,
+    VersionState,
+)
+from anneal_operator.plan.actions import Announcement
+
+_BEGINS = {Part.PREPARE: "Preparing begins", Part.TRAIN: "Training begins", Part.FINISH: "Finishing begins"}
+_HELD_UP = frozenset(
+    {
+        StatusReason.IMAGE_PULL,
+        StatusReason.UNSCHEDULABLE,
+        StatusReason.QUOTA_EXCEEDED,
+        StatusReason.VOLUME_NOT_FOUND,
+        StatusReason.SECRET_NOT_FOUND,
+        StatusReason.KUBERAY_MISSING,
+        StatusReason.NAME_CONFLICT,
+        StatusReason.REJECTED,
+    }
+)
+
+
+def announcements(before: FineTuneJobStatus, after: FineTuneJobStatus) -> tuple[Announcement, ...]:
+    """Returns the Events that tell how one status became another."""
+    return (*_of_attempts(before, after), *_of_versions(before, after), *_of_phase(before, after))
+
+
+def _of_attempts(before: FineTuneJobStatus, after: FineTuneJobStatus) -> Iterator[Announcement]:
+    known = [_key(failure) for failure in before.failures]
+    for failure in after.failures:
+        if _key(failure) not in known and after.run is not None and after.run.retry_at is not None:
+            what = f"Attempt {failure.attempt} failed while it was to {failure.part}: {failure.message}"
+            yield Announcement(True, failure.reason, f"{what} The next one starts at {after.run.retry_at}.")
+    was, now = before.run, after.run
+    if now is None or now.retry_at is not None:
+        return
+    if was is None or (was.generation, was.attempt, was.part) != (now.generation, now.attempt, now.part):
+        what = f"{_BEGINS[now.part]}: generation {now.generation}, attempt {now.attempt}."
+        yield Announcement(False, StatusReason.RUNNING, what)
+
+
+def _of_versions(before: FineTuneJobStatus, after: FineTuneJobStatus) -> Iterator[Announcement]:
+    known = {version.version: version for version in before.versions}
+    for version in after.versions:
+        was = known.get(version.version)
+        if was is None:
+            score = f" with {after.score}" if after.score else ""
+            yield Announcement(False, StatusReason.DONE, f"Published v{version.version}{score}.")
+        serves = version.state is VersionState.SERVING
+        if serves and (was is None or was.state is not VersionState.SERVING):
+            yield Announcement(False, StatusReason.SERVING, f"v{version.version} serves all requests.")
+        if version.refused is not None and (was is None or was.refused is None):
+            yield Announcement(
+                True, version.refused.reason, f"v{version.version} is refused: {version.refused.message}"
+            )
+
+
+def _of_phase(before: FineTuneJobStatus, after: FineTuneJobStatus) -> Iterator[Announcement]:
+    if after.reason in _HELD_UP and after.reason is not before.reason and after.phase is not Phase.FAILED:
+        yield Announcement(True, after.reason, after.message)
+    newly = after.phase is not before.phase or after.observed_generation != before.observed_generation
+    if after.phase is Phase.FAILED and newly and after.reason is not None:
+        yield Announcement(True, after.reason, after.message)
+    if after.phase is before.phase:
+        return
+    match after.phase:
+        case Phase.SUSPENDED:
+            yield Announcement(False, StatusReason.SUSPENDED, after.message)
+        case Phase.QUEUED:
+            yield Announcement(False, StatusReason.QUEUED, after.message)
+        case Phase.SUCCEEDED:
+            yield Announcement(False, StatusReason.DONE, after.message)
+        case Phase.DELETING:
+            yield Announcement(False, StatusReason.DELETING, after.message)
+        case Phase.READY if before.served_version == after.served_version:
+            # Otherwise its taking over is told already.
+            yield Announcement(False, StatusReason.SERVING, after.message)
+        case _:
+            pass
+
+
+def _key(failure: FailedAttempt) -> tuple[int, int, Part]:
+    return failure.generation, failure.attempt, failure.part

@@ -1,0 +1,133 @@
+"""What of a job's past may go: attempts that are over, and what nobody needs once the job is finished."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+
+from anneal_api.attempt import Part
+from anneal_api.schema import parse_duration
+from anneal_api.spec.serving import Retention
+from anneal_api.status import Run, StatusReason, VersionStatus
+from anneal_operator.plan.actions import Delete
+from anneal_operator.plan.moments import after, moment_of, written
+from anneal_operator.plan.observed import Object, Observed
+from anneal_operator.plan.trouble import Trouble, trouble
+from anneal_operator.plan.workloads import has_ended, is_leaving, labels_of, number, status_of
+from anneal_operator.resources.names import ATTEMPT_LABEL, GENERATION_LABEL, PART_LABEL
+
+PARITY = "parity"
+"""Label of the Jobs that replay held-out rows."""
+
+_PARTS = frozenset(part.value for part in Part)
+_WORKLOADS = frozenset({"Job", "RayJob"})
+_USUAL_SECONDS = 120.0
+_RIGHTS = frozenset({"ServiceAccount", "Role", "RoleBinding"})
+
+
+def deletions(bodies: Iterable[Object]) -> tuple[Delete, ...]:
+    """Returns the deletion of each object that is not on its way out already."""
+    staying = [body for body in bodies if not is_leaving(body)]
+    return tuple(Delete(body["kind"], body["metadata"]["name"], body["metadata"]["uid"]) for body in staying)
+
+
+def at_work(observed: Observed, but: Run | None = None) -> tuple[Object, ...]:
+    """Returns the Jobs and RayJobs of parts that have not come to their end.
+
+    Args:
+        observed: What is known.
+        but: An attempt whose own are left out.
+    """
+    return tuple(
+        child
+        for child in observed.children
+        if _is_part(child) and not has_ended(child) and not (but is not None and _is_of(child, but))
+    )
+
+
+def still_going(observed: Observed) -> bool:
+    """Returns whether pods of stopped parts may still be at work, writing into the same folders.
+
+    Those are the pods whose Job or RayJob is gone, and those that are told to go, until their grace is over: what is
+    left of them after that is on a node that is lost.
+    """
+    there = {_identity(labels_of(child)) for child in observed.children if _is_part(child)}
+    for pod in observed.pods:
+        labels = labels_of(pod)
+        if labels.get(PART_LABEL) not in _PARTS or status_of(pod).get("phase") not in {"Pending", "Running"}:
+            continue
+        if is_leaving(pod):
+            until = moment_of(pod["metadata"]["deletionTimestamp"])
+            if until is not None and observed.now < until:
+                return True
+        elif _identity(labels) not in there:
+            return True
+    return False
+
+
+def why_it_stays(bodies: Iterable[Object], now: datetime) -> Trouble | None:
+    """Returns why objects that are being deleted are still there; None as long as that is nothing unusual."""
+    for body in bodies:
+        since = moment_of(body["metadata"].get("deletionTimestamp"))
+        if since is not None and (now - since).total_seconds() >= _USUAL_SECONDS:
+            kind, name = body["kind"], body["metadata"]["name"]
+            what = f"The {kind} {name} has been waiting to be deleted since {written(since)}."
+            reason = StatusReason.KUBERAY_MISSING if kind == "RayJob" else StatusReason.INTERNAL
+            hint = "See which finalizer holds it; a RayJob's is KubeRay's, whose operator has to run."
+            return trouble(reason, what, hint)
+    return None
+
+
+def of_earlier_generations(
+    observed: Observed, run: Run | None, versions: Iterable[VersionStatus]
+) -> tuple[Delete, ...]:
+    """Returns the deletion of what earlier generations left, once the present one has come to its end.
+
+    The records that a version rests on stay as long as the version is told of.
+    """
+    needed = {version.generation for version in versions} | {observed.generation}
+    newest = run.generation if run is not None else observed.generation
+
+    def is_over(child: Object, generation: int) -> bool:
+        if child["kind"] == "ConfigMap":
+            return generation not in needed and generation < newest
+        return generation < newest
+
+    return _deleted(observed, is_over)
+
+
+def of_finished(observed: Observed) -> tuple[Delete, ...]:
+    """Returns the deletion of everything but the records, once the time to keep it is up."""
+    probes = [child for child in observed.children if labels_of(child).get(PART_LABEL) == PARITY]
+    return (*_deleted(observed, lambda child, _: child["kind"] != "ConfigMap"), *deletions(probes))
+
+
+def kept_until(retention: Retention | None, finished_at: str | None) -> datetime | None:
+    """Returns until when a finished job's objects are kept; None: as long as the job."""
+    finished = moment_of(finished_at)
+    if retention is None or retention.ttl_after_finished is None or finished is None:
+        return None
+    return after(finished, parse_duration(retention.ttl_after_finished))
+
+
+def _deleted(observed: Observed, is_over: Callable[[Object, int], bool]) -> tuple[Delete, ...]:
+    found = []
+    for child in observed.children:
+        generation = number(labels_of(child), GENERATION_LABEL)
+        of_attempt = _is_part(child) or child["kind"] in _RIGHTS or child["kind"] == "ConfigMap"
+        if of_attempt and generation is not None and is_over(child, generation):
+            found.append(child)
+    return deletions(found)
+
+
+def _is_part(child: Object) -> bool:
+    return child["kind"] in _WORKLOADS and labels_of(child).get(PART_LABEL) in _PARTS
+
+
+def _is_of(child: Object, run: Run) -> bool:
+    return _identity(labels_of(child)) == (run.generation, run.attempt, run.part.value)
+
+
+def _identity(labels: Mapping[str, str]) -> tuple[int | None, int | None, str | None]:
+    """Returns which part of which attempt something belongs to."""
+    return number(labels, GENERATION_LABEL), number(labels, ATTEMPT_LABEL), labels.get(PART_LABEL)

@@ -1,0 +1,133 @@
+"""What is known of a job's past: its status, or, where that is lost or old, what its children tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from anneal_api.attempt import Part
+from anneal_api.status import FineTuneJobStatus, Run, VersionState, VersionStatus
+from anneal_operator.plan import shaping
+from anneal_operator.plan.failures import kind_of
+from anneal_operator.plan.moments import written
+from anneal_operator.plan.observed import Object, Observed
+from anneal_operator.plan.reports import report_of
+from anneal_operator.plan.versions import version_of
+from anneal_operator.plan.workloads import has_succeeded, images_of, labels_of, number
+from anneal_operator.resources.names import (
+    ATTEMPT_LABEL,
+    GENERATION_LABEL,
+    base_name,
+    generation_name,
+    part_name,
+    probe_name,
+)
+
+_PARTS = tuple(Part)
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What is known of a job's past.
+
+    Attributes:
+        status: The status as last written, less what cannot be read.
+        run: The attempt under way, or the last one.
+        versions: The published versions, the newest last.
+    """
+
+    status: FineTuneJobStatus
+    run: Run | None
+    versions: tuple[VersionStatus, ...]
+
+
+def recall(observed: Observed) -> Memory:
+    """Returns what is known of a job's past.
+
+    An attempt that the status does not know was begun by an operator whose status was lost or is not in the cache
+    yet; it is taken over, so that its work is not begun a second time.
+    """
+    status = status_of_job(observed.job)
+    run = status.run
+    newest = max(_attempts(observed), default=None)
+    if newest is not None and (run is None or (run.generation, run.attempt) < newest):
+        run = _adopted(observed, *newest)
+    versions = tuple(status.versions)
+    if not versions and status.observed_generation == 0:
+        versions = tuple(_versions(observed))
+    return Memory(status, run, versions)
+
+
+def status_of_job(job: Object) -> FineTuneJobStatus:
+    """Returns the status of a job; parts of it that cannot be read are left out."""
+    document = dict(job.get("status") or {})
+    while True:
+        try:
+            return FineTuneJobStatus.model_validate(document, extra="ignore")
+        except ValidationError as error:
+            unreadable = {str(details["loc"][0]) for details in error.errors() if details["loc"]}
+            document = {name: value for name, value in document.items() if name not in unreadable}
+
+
+def _attempts(observed: Observed) -> Iterator[tuple[int, int]]:
+    """Yields generation and attempt of everything that belongs to an attempt."""
+    for child in observed.children:
+        labels = labels_of(child)
+        generation, attempt = number(labels, GENERATION_LABEL), number(labels, ATTEMPT_LABEL)
+        if generation and attempt and generation <= observed.generation:
+            yield generation, attempt
+
+
+def _adopted(observed: Observed, generation: int, attempt: int) -> Run:
+    part, body = Part.PREPARE, None
+    for each in _PARTS:
+        found = observed.child(kind_of(each), part_name(observed.name, generation, attempt, each))
+        if found is not None or report_of(observed, generation, attempt, each) is not None:
+            part, body = each, found
+    now = written(observed.now)
+    begun = body["metadata"].get("creationTimestamp", now) if body is not None else now
+    manifest = observed.child("ConfigMap", generation_name(observed.name, generation))
+    first = manifest["metadata"].get("creationTimestamp", begun) if manifest is not None else begun
+    spec = shaping.spec_of(observed, generation)
+    return Run(
+        generation=generation,
+        attempt=attempt,
+        part=part,
+        image=next(images_of(body), observed.settings.image),
+        startedAt=begun,
+        partStartedAt=begun,
+        shaping=shaping.of_work(spec) if spec is not None else None,
+        forGeneration=generation,
+        countsFrom=first,
+    )
+
+
+def _versions(observed: Observed) -> Iterator[VersionStatus]:
+    """Yields the versions that reports in the cluster tell of, the newest last."""
+    found: dict[int, VersionStatus] = {}
+    for generation, attempt in sorted(set(_attempts(observed))):
+        report = report_of(observed, generation, attempt, Part.FINISH)
+        if report is None or report.published is None or report.published.version is None:
+            continue
+        run = _adopted(observed, generation, attempt)
+        spec = shaping.spec_of(observed, generation)
+        version = version_of(report.published, run, shaping.of_result(spec) if spec else None, observed.now)
+        service = observed.child("RayService", base_name(observed.name))
+        finish = part_name(observed.name, generation, attempt, Part.FINISH)
+        if observed.child("Job", finish) is None and service is not None:
+            # Rather the image that serves already than a change of image that nobody asked for.
+            version = version.model_copy(update={"image": next(images_of(service), version.image)})
+        found[version.version] = version
+    proven = [number_ for number_ in found if _was_proven(observed, number_)]
+    for number_ in sorted(found):
+        serves = bool(proven) and number_ == max(proven)
+        state = {"state": VersionState.SERVING, "traffic": 100} if serves else {}
+        yield found[number_].model_copy(update=state)
+
+
+def _was_proven(observed: Observed, version: int) -> bool:
+    probe = observed.child("Job", probe_name(observed.name, version))
+    served = observed.child("RayService", base_name(observed.name)) is not None
+    return served and probe is not None and has_succeeded(probe)

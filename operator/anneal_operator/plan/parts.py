@@ -1,0 +1,172 @@
+"""How the part that an attempt is at stands: from its Job or RayJob, its report and its pods."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from anneal_api.attempt import Part, PartReport, PartState
+from anneal_api.status import Run, StatusReason
+from anneal_operator.plan import workloads
+from anneal_operator.plan.failures import killed, kind_of, why_failed
+from anneal_operator.plan.leftovers import why_it_stays
+from anneal_operator.plan.moments import after, latest, moment_of
+from anneal_operator.plan.observed import Object, Observed
+from anneal_operator.plan.reports import report_of, reported_at
+from anneal_operator.plan.trouble import Trouble, trouble
+from anneal_operator.plan.waiting import why_waiting
+from anneal_operator.resources.names import part_name
+
+REPORT_GRACE_SECONDS = 10.0
+"""A last report may reach the operator after the end of the pod that wrote it."""
+
+LOOK_AGAIN_SECONDS = 15.0
+"""How often pods that do not run yet are looked at: Events are not watched."""
+
+KUBERAY_RETRY_SECONDS = 30.0
+"""How often a cluster without KubeRay is looked at."""
+
+_TAKEN_UP_SECONDS = 60.0
+
+
+class Stand(StrEnum):
+    """How a part stands."""
+
+    ABSENT = "absent"
+    """Its object has never been seen at work and has to be made."""
+    LEAVING = "leaving"
+    """Its object is being deleted."""
+    HELD = "held"
+    """Kueue, or a person, holds it back."""
+    WAITING = "waiting"
+    """Its pods do not run yet."""
+    RUNNING = "running"
+    """It works."""
+    ENDING = "ending"
+    """It is done, as far as its report or its object tells, and the other is yet to say so."""
+    SUCCEEDED = "succeeded"
+    """Its report and its object tell of success."""
+    FAILED = "failed"
+    """It came to a bad end."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartStand:
+    """How the part that an attempt is at stands.
+
+    Attributes:
+        stand: How it stands.
+        body: Its Job or RayJob; None where there is none.
+        report: What it last reported.
+        trouble: Why it waits, or why it failed.
+        look_again: Seconds until time alone may change this.
+        remove: Whether its object hangs and has to go, though the part is not lost by it.
+    """
+
+    stand: Stand
+    body: Object | None = None
+    report: PartReport | None = None
+    trouble: Trouble | None = None
+    look_again: float | None = None
+    remove: bool = False
+
+
+def part_body(observed: Observed, run: Run) -> Object | None:
+    """Returns the Job or RayJob of the part that an attempt is at."""
+    return observed.child(kind_of(run.part), part_name(observed.name, run.generation, run.attempt, run.part))
+
+
+def part_pods(observed: Observed, run: Run) -> tuple[Object, ...]:
+    """Returns the pods of the part that an attempt is at, its object being there or not."""
+    return workloads.pods_with(workloads.labels_of_part(run.generation, run.attempt, run.part), observed.pods)
+
+
+def part_stand(observed: Observed, run: Run) -> PartStand:
+    """Returns how the part that an attempt is at stands."""
+    body = part_body(observed, run)
+    report = report_of(observed, run.generation, run.attempt, run.part)
+    pods = part_pods(observed, run)
+    if body is None:
+        return _without_object(observed, run, report, pods)
+    if workloads.is_leaving(body):
+        stays = why_it_stays([body], observed.now)
+        return PartStand(Stand.LEAVING, body, report, stays, LOOK_AGAIN_SECONDS)
+    if workloads.has_ended(body):
+        return _ended(observed, run, body, report, pods)
+    if workloads.is_held(body):
+        return PartStand(Stand.HELD, body, report)
+    return _under_way(observed, run, body, report, pods)
+
+
+def _without_object(
+    observed: Observed, run: Run, report: PartReport | None, pods: tuple[Object, ...]
+) -> PartStand:
+    if run.part is Part.TRAIN and not observed.kuberay:
+        # Without the kind nothing can be said about the object.
+        missing = trouble(StatusReason.KUBERAY_MISSING, "The cluster does not know RayJobs.")
+        return PartStand(Stand.WAITING, None, report, missing, KUBERAY_RETRY_SECONDS)
+    if report is not None and report.state is PartState.SUCCEEDED:
+        # Its result lies in the store; that a person or the TTL has taken its object since changes nothing.
+        return PartStand(Stand.SUCCEEDED, None, report)
+    if report is not None or run.part_seen:
+        return PartStand(Stand.FAILED, None, report, why_failed(run.part, None, report, pods))
+    return PartStand(Stand.ABSENT)
+
+
+def _ended(
+    observed: Observed, run: Run, body: Object, report: PartReport | None, pods: tuple[Object, ...]
+) -> PartStand:
+    good = workloads.has_succeeded(body)
+    if good and report is not None and report.state is PartState.SUCCEEDED:
+        return PartStand(Stand.SUCCEEDED, body, report)
+    final = report is not None and report.state is not PartState.RUNNING
+    left = _grace_left(workloads.ended_at(body), observed.now)
+    if not final and left > 0 and (good or killed(run.part, pods) is None):
+        return PartStand(Stand.ENDING, body, report, look_again=left)
+    failure = why_failed(run.part, body, report, pods)
+    if final and not good and report is not None and report.failure is None:
+        what = f"The {run.part} part reported success, but its {kind_of(run.part)} failed: {workloads.why_ended(body)}"
+        failure = trouble(StatusReason.INTERNAL, what)
+    return PartStand(Stand.FAILED, body, report, failure)
+
+
+def _under_way(
+    observed: Observed, run: Run, body: Object, report: PartReport | None, pods: tuple[Object, ...]
+) -> PartStand:
+    waits = why_waiting(body, pods, observed.warnings)
+    since = workloads.alive_since(body, pods)
+    if since is None:
+        if waits is None:
+            waits = _not_taken_up(body, observed.now)
+        return PartStand(Stand.WAITING, body, report, waits, LOOK_AGAIN_SECONDS)
+    stand = Stand.RUNNING if report is None or report.state is PartState.RUNNING else Stand.ENDING
+    heard = latest(since, reported_at(observed, report) if report is not None else None) or since
+    left = (after(heard, observed.settings.heartbeat_seconds) - observed.now).total_seconds()
+    if left > 0:
+        return PartStand(stand, body, report, waits, left)
+    if report is not None and report.state is PartState.SUCCEEDED:
+        return PartStand(stand, body, report, remove=True)
+    if report is not None and report.state is PartState.FAILED:
+        return PartStand(Stand.FAILED, body, report, why_failed(run.part, body, report, pods))
+    seconds = int(observed.settings.heartbeat_seconds)
+    what = f"The {run.part} part has reported nothing for {seconds} s."
+    return PartStand(Stand.FAILED, body, report, trouble(StatusReason.NO_HEARTBEAT, what))
+
+
+def _not_taken_up(body: Object, now: datetime) -> Trouble | None:
+    created = moment_of(body["metadata"].get("creationTimestamp"))
+    if body["kind"] != "RayJob" or workloads.has_begun(body) or created is None:
+        return None
+    if (now - created).total_seconds() < _TAKEN_UP_SECONDS:
+        return None
+    what = "The KubeRay operator has not looked at the RayJob for a minute."
+    return trouble(
+        StatusReason.KUBERAY_MISSING,
+        what,
+        "See whether the KubeRay operator runs and watches this namespace.",
+    )
+
+
+def _grace_left(ended: datetime | None, now: datetime) -> float:
+    return REPORT_GRACE_SECONDS - (now - ended).total_seconds() if ended is not None else 0.0

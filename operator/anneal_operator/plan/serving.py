@@ -1,0 +1,261 @@
+"""Serving: one RayService that answers with one version, which has to answer as it was measured before it counts.
+
+What is served follows from the versions alone, whatever training does meanwhile: the version that the spec asks for,
+unless it was refused under this very spec; else the one that serves; else one whose deployment has begun.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from anneal_api.job import FineTuneJobSpec
+from anneal_api.status import Refusal, StatusReason, VersionState, VersionStatus
+from anneal_operator.plan import versions as known
+from anneal_operator.plan.actions import Action, Apply, Create, Delete
+from anneal_operator.plan.failures import killed_for_memory
+from anneal_operator.plan.leftovers import PARITY, deletions
+from anneal_operator.plan.moments import after, moment_of, written
+from anneal_operator.plan.observed import Object, Observed
+from anneal_operator.plan.parts import KUBERAY_RETRY_SECONDS, LOOK_AGAIN_SECONDS
+from anneal_operator.plan.trouble import Trouble, trouble
+from anneal_operator.plan.waiting import why_waiting
+from anneal_operator.plan.workloads import (
+    answers,
+    condition_of,
+    has_ended,
+    has_succeeded,
+    is_leaving,
+    labels_of,
+    number,
+    pods_with,
+    why_ended,
+)
+from anneal_operator.resources.intent import differs
+from anneal_operator.resources.names import PART_LABEL, VERSION_LABEL, base_name, probe_name
+from anneal_operator.resources.parity_jobs import parity_job, service_url
+from anneal_operator.resources.rayservices import keeping_cluster, ray_service
+from anneal_operator.resources.serving_objects import disruption_budget
+
+_GIVEN_UP = "InitializingTimeout"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What serving has come to.
+
+    Attributes:
+        versions: The published versions, as they have become.
+        wanted: The version that is, or is to be, served; None: none.
+        ready: Whether it answers, and did so as it was measured.
+        trouble: What keeps it from that.
+        overdue: Whether it has taken longer than it may.
+        url: Where the model answers; empty: nowhere.
+        actions: What to do.
+        look_again: Seconds until time alone may change this.
+    """
+
+    versions: tuple[VersionStatus, ...]
+    wanted: VersionStatus | None = None
+    ready: bool = False
+    trouble: Trouble | None = None
+    overdue: bool = False
+    url: str = ""
+    actions: tuple[Action, ...] = ()
+    look_again: tuple[float, ...] = field(default=())
+
+
+def serve(
+    observed: Observed,
+    spec: FineTuneJobSpec,
+    versions: tuple[VersionStatus, ...],
+    target: VersionStatus | None,
+    *,
+    edited: bool,
+) -> Service:
+    """Returns what to do about serving.
+
+    Args:
+        observed: What is known.
+        spec: The spec.
+        versions: The published versions.
+        target: The version that the spec asks for; None: it is not made yet.
+        edited: Whether the spec is looked at for the first time: a deployment then has its whole time again.
+    """
+    if spec.serving is None:
+        return _not_served(observed, versions)
+    target, versions, again = _tried_again(observed, versions, target)
+    wanted = _wanted(versions, None if again else target, observed.generation)
+    versions = tuple(
+        v
+        if wanted is not None and v.version == wanted.version and not edited
+        else v.model_copy(update={"deploying_since": None})
+        for v in versions
+    )
+    stale = _stale_probes(observed, versions, wanted)
+    if wanted is None:
+        service = Service(versions)
+    elif not observed.kuberay:
+        missing = trouble(StatusReason.KUBERAY_MISSING, "The cluster does not know RayServices.")
+        service = Service(versions, wanted, trouble=missing, look_again=(KUBERAY_RETRY_SECONDS,))
+    else:
+        wanted = next(version for version in versions if version.version == wanted.version)
+        service = _deployed(observed, spec, versions, wanted)
+    url = service_url(observed.job) if known.serving(service.versions) is not None else ""
+    return replace(service, url=url, actions=(*stale, *service.actions))
+
+
+def refusal_of(version: VersionStatus | None, generation: int) -> Refusal | None:
+    """Returns why a version may not serve under a generation of the spec; None where it may."""
+    if version is None or version.refused is None or version.refused.generation != generation:
+        return None
+    return version.refused
+
+
+def _not_served(observed: Observed, versions: tuple[VersionStatus, ...]) -> Service:
+    name = base_name(observed.name)
+    served = [observed.child("RayService", name), observed.child("PodDisruptionBudget", name)]
+    gone = [*served, *_probes(observed)]
+    return Service(known.retired(versions), actions=deletions(body for body in gone if body is not None))
+
+
+def _tried_again(
+    observed: Observed, versions: tuple[VersionStatus, ...], target: VersionStatus | None
+) -> tuple[VersionStatus | None, tuple[VersionStatus, ...], bool]:
+    """Clears the refusal of a version that an edited spec asks for, once the probe that refused it is gone.
+
+    Returns the version, all versions, and whether it still has to wait.
+    """
+    if target is None or target.refused is None or target.refused.generation == observed.generation:
+        return target, versions, False
+    if observed.child("Job", probe_name(observed.name, target.version)) is not None:
+        return target, versions, True
+    cleared = target.model_copy(update={"refused": None, "deploying_since": None})
+    return cleared, known.replaced(versions, cleared), False
+
+
+def _wanted(
+    versions: tuple[VersionStatus, ...], target: VersionStatus | None, generation: int
+) -> VersionStatus | None:
+    if target is not None and refusal_of(target, generation) is None:
+        return target
+    # A first version whose deployment has begun is worth having while the next one trains.
+    begun = [v for v in versions if v.deploying_since is not None and v.refused is None]
+    return known.serving(versions) or (begun[-1] if begun else None)
+
+
+def _stale_probes(
+    observed: Observed, versions: tuple[VersionStatus, ...], wanted: VersionStatus | None
+) -> tuple[Delete, ...]:
+    """Returns the deletion of probes that tell of no deployment of now."""
+    refused = {v.version for v in versions if refusal_of(v, observed.generation) is not None}
+    serving = known.serving(versions)
+    telling = refused | {v.version for v in (wanted, serving) if v is not None}
+    return deletions(p for p in _probes(observed) if number(labels_of(p), VERSION_LABEL) not in telling)
+
+
+def _probes(observed: Observed) -> list[Object]:
+    jobs = [child for child in observed.children if child["kind"] == "Job"]
+    return [job for job in jobs if labels_of(job).get(PART_LABEL) == PARITY]
+
+
+def _deployed(
+    observed: Observed, spec: FineTuneJobSpec, versions: tuple[VersionStatus, ...], wanted: VersionStatus
+) -> Service:
+    name = base_name(observed.name)
+    live = observed.child("RayService", name)
+    body = ray_service(observed.job, spec, wanted, observed.settings)
+    actions: list[Action] = []
+    settled = False
+    if live is None:
+        actions.append(Apply(body))
+    elif is_leaving(live):
+        pass
+    elif (condition_of(live, "Ready") or {}).get("reason") == _GIVEN_UP:
+        # KubeRay never looks at it again.
+        actions += deletions([live])
+    else:
+        body = keeping_cluster(live, body)
+        settled = not differs(live, body)
+        actions += [] if settled else [Apply(body)]
+    actions += _budget(observed, spec)
+    answering = settled and live is not None and answers(live)
+    why = _why_unready(observed, live, body) if not answering else None
+    if wanted.state is VersionState.SERVING:
+        look = () if answering else (LOOK_AGAIN_SECONDS,)
+        return Service(versions, wanted, answering, why, actions=tuple(actions), look_again=look)
+    since = wanted.deploying_since or written(observed.now)
+    wanted = wanted.model_copy(update={"deploying_since": since})
+    service = Service(known.replaced(versions, wanted), wanted, trouble=why, actions=tuple(actions))
+    return _judged(observed, spec, service) if answering else _overdue(observed, service)
+
+
+def _budget(observed: Observed, spec: FineTuneJobSpec) -> list[Action]:
+    body = disruption_budget(observed.job, spec)
+    live = observed.child("PodDisruptionBudget", base_name(observed.name))
+    return [Apply(body)] if live is None or differs(live, body) else []
+
+
+def _why_unready(observed: Observed, live: Object | None, body: Mapping[str, Any]) -> Trouble | None:
+    subject = live if live is not None else body
+    pods = pods_with({PART_LABEL: "serve"}, observed.pods)
+    return why_waiting(subject, pods, observed.warnings) or killed_for_memory(None, pods)
+
+
+def _judged(observed: Observed, spec: FineTuneJobSpec, service: Service) -> Service:
+    """Returns what comes of a version that answers: whether it does so as it was measured."""
+    wanted = service.wanted
+    assert wanted is not None
+    probe = observed.child("Job", probe_name(observed.name, wanted.version))
+    if probe is None:
+        body = parity_job(observed.job, spec, wanted, observed.settings)
+        return replace(service, actions=(*service.actions, Create(body)), look_again=(LOOK_AGAIN_SECONDS,))
+    if is_leaving(probe):
+        return service
+    if has_succeeded(probe):
+        now_serving = known.promoted(service.versions, wanted)
+        return replace(service, versions=now_serving, wanted=known.serving(now_serving), ready=True)
+    pods = pods_with(labels_of(probe), observed.pods)
+    if has_ended(probe):
+        said = why_ended(probe)
+        what = f"v{wanted.version} does not answer as it was measured{f' ({said})' if said else ''}."
+        return _refused(
+            observed, service, killed_for_memory(None, pods) or trouble(StatusReason.PARITY_FAILED, what)
+        )
+    return _overdue(observed, replace(service, trouble=why_waiting(probe, pods, observed.warnings)))
+
+
+def _overdue(observed: Observed, service: Service) -> Service:
+    """Returns what comes of a version that does not serve yet: with another one to fall back on, not for ever."""
+    wanted, settings = service.wanted, observed.settings
+    assert wanted is not None
+    begin = moment_of(wanted.deploying_since) or observed.now
+    left = (after(begin, settings.unready_seconds) - observed.now).total_seconds()
+    if left > 0:
+        return replace(service, look_again=(left, LOOK_AGAIN_SECONDS))
+    what = f"v{wanted.version} does not serve after {int(settings.unready_seconds)} s."
+    why = service.trouble
+    late = (
+        trouble(why.reason, f"{what} {why.message}", why.hint)
+        if why
+        else trouble(StatusReason.INTERNAL, what)
+    )
+    if known.serving(service.versions) is None:
+        return replace(service, trouble=late, overdue=True, look_again=(LOOK_AGAIN_SECONDS,))
+    return _refused(observed, service, late)
+
+
+def _refused(observed: Observed, service: Service, why: Trouble) -> Service:
+    wanted = service.wanted
+    assert wanted is not None
+    refusal = Refusal(generation=observed.generation, reason=why.reason, message=why.message, hint=why.hint)
+    refused = wanted.model_copy(update={"refused": refusal, "deploying_since": None})
+    # The version that served before is applied by the next plan, which follows at once.
+    return replace(
+        service,
+        versions=known.replaced(service.versions, refused),
+        wanted=None,
+        trouble=why,
+        look_again=(0.0,),
+    )

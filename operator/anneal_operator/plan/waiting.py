@@ -1,0 +1,136 @@
+"""Why pods do not run yet. None of this loses an attempt: it ends by itself, or when somebody mends it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from anneal_api.status import StatusReason
+from anneal_operator.plan.moments import latest, moment_of
+from anneal_operator.plan.observed import Object
+from anneal_operator.plan.trouble import Trouble, trouble
+from anneal_operator.plan.workloads import containers, is_leaving, refusals, status_of
+
+_PULLS = frozenset(
+    {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}
+)
+_SECRET = re.compile(r"secret \"?[^\"\s]+\"? not found|couldn't find key \S+ in Secret", re.IGNORECASE)
+_CLAIM = re.compile(r"persistentvolumeclaim \"?[^\"\s]+\"? (not found|is being deleted)")
+_MOUNT_EVENTS = frozenset({"FailedMount", "FailedAttachVolume"})
+_REFUSED = re.compile(r"^Failed(ToCreate.*|Create.*)$")
+
+
+def why_waiting(body: Object, pods: Iterable[Object], warnings: Iterable[Object]) -> Trouble | None:
+    """Returns what keeps pods from running; None where nothing does, as far as is known.
+
+    Args:
+        body: The Job, RayJob or RayService.
+        pods: Its pods.
+        warnings: Events of type Warning of the whole job, the newest last.
+    """
+    pods, warnings = tuple(pods), tuple(warnings)
+    for pod in pods:
+        if is_leaving(pod) or status_of(pod).get("phase", "Pending") not in {"Pending", "Running"}:
+            continue
+        found = _container_waits(pod) or _not_scheduled(pod) or _not_mounted(pod, warnings)
+        if found is not None:
+            return found
+    return _pods_refused(body, pods, warnings)
+
+
+def _container_waits(pod: Object) -> Trouble | None:
+    for container in containers(pod):
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        reason, message = str(waiting.get("reason", "")), str(waiting.get("message", ""))
+        image = container.get("image", "")
+        if reason in _PULLS:
+            return trouble(
+                StatusReason.IMAGE_PULL, f"The image {image} cannot be pulled ({reason}): {message}"
+            )
+        if reason == "CreateContainerConfigError" and _SECRET.search(message):
+            return trouble(StatusReason.SECRET_NOT_FOUND, f"A pod cannot start: {message}.")
+        if reason in {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}:
+            return trouble(StatusReason.REJECTED, f"A container cannot start ({reason}): {message}")
+        if reason == "CrashLoopBackOff":
+            return _crashes(container)
+    return None
+
+
+def _crashes(container: Mapping[str, Any]) -> Trouble:
+    last = (container.get("lastState") or {}).get("terminated") or {}
+    if last.get("reason") == "OOMKilled":
+        what = f"The container {container.get('name')} uses more memory than its limit, again and again."
+        return trouble(StatusReason.OUT_OF_MEMORY, what)
+    what = f"The container {container.get('name')} ends again and again (exit code {last.get('exitCode')})."
+    return trouble(StatusReason.INTERNAL, what)
+
+
+def _not_scheduled(pod: Object) -> Trouble | None:
+    for condition in status_of(pod).get("conditions") or ():
+        unscheduled = condition.get("type") == "PodScheduled" and condition.get("status") == "False"
+        if unscheduled and condition.get("reason") == "Unschedulable":
+            message = str(condition.get("message", "no node takes the pod"))
+            if _CLAIM.search(message):
+                return trouble(StatusReason.VOLUME_NOT_FOUND, f"A pod cannot be placed: {message}")
+            hint = ""
+            if "PersistentVolumeClaim" in message:
+                hint = "See why the PersistentVolumeClaim is not bound: kubectl describe pvc."
+            return trouble(StatusReason.UNSCHEDULABLE, f"No node takes a pod: {message}", hint)
+    return None
+
+
+def _not_mounted(pod: Object, warnings: tuple[Object, ...]) -> Trouble | None:
+    if status_of(pod).get("phase") == "Running":
+        return None
+    about = [event for event in warnings if _subject(event).get("name") == pod["metadata"]["name"]]
+    mounts = [event for event in about if event.get("reason") in _MOUNT_EVENTS]
+    if not mounts:
+        return None
+    # One volume that is missing makes the kubelet complain of all the others too, without a name.
+    message = next((text for text in map(_text, mounts) if "not found" in text), _text(mounts[-1]))
+    reason = StatusReason.SECRET_NOT_FOUND if _SECRET.search(message) else StatusReason.VOLUME_NOT_FOUND
+    return trouble(reason, f"A volume cannot be mounted: {message}")
+
+
+def _pods_refused(body: Object, pods: tuple[Object, ...], warnings: tuple[Object, ...]) -> Trouble | None:
+    name, kind = body["metadata"]["name"], body["kind"]
+    newest_pod = latest(*(moment_of(pod["metadata"].get("creationTimestamp")) for pod in pods))
+    texts = refusals(body)
+    for event in reversed(warnings):
+        subject = _subject(event)
+        # KubeRay makes the pods through a RayCluster, whose name begins with that of the RayJob or RayService.
+        below = subject.get("kind") == "RayCluster" and str(subject.get("name", "")).startswith(f"{name}-")
+        itself = subject.get("kind") == kind and subject.get("name") == name
+        if (
+            (below or itself)
+            and _REFUSED.match(str(event.get("reason", "")))
+            and not _is_past(event, newest_pod)
+        ):
+            texts.append(_text(event))
+    for text in texts:
+        if "exceeded quota" in text:
+            return trouble(StatusReason.QUOTA_EXCEEDED, f"A pod may not be created: {text}")
+        if "forbidden" in text or "denied the request" in text:
+            return trouble(StatusReason.REJECTED, f"A pod may not be created: {text}")
+    return None
+
+
+def _is_past(event: Object, newest_pod: datetime | None) -> bool:
+    """Whether a pod was created after all, since the event told that none could be."""
+    series = event.get("series") or {}
+    seen = latest(
+        moment_of(series.get("lastObservedTime")),
+        moment_of(event.get("lastTimestamp") or event.get("deprecatedLastTimestamp")),
+        moment_of(event.get("eventTime")),
+    )
+    return seen is not None and newest_pod is not None and seen < newest_pod
+
+
+def _subject(event: Object) -> Mapping[str, Any]:
+    return event.get("involvedObject") or event.get("regarding") or {}
+
+
+def _text(event: Object) -> str:
+    return str(event.get("message") or event.get("note") or "")

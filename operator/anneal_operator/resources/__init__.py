@@ -1,0 +1,1 @@
+"""Builders of the Kubernetes objects that a job is made of. Pure."""

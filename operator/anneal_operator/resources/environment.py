@@ -1,0 +1,78 @@
+"""The environment variables of a job's pods. Secrets come by reference: no value of one is ever in an object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from anneal_api.job import FineTuneJobSpec
+from anneal_api.status import Run
+from anneal_operator.resources import names, places
+from anneal_operator.resources.ownership import Object
+from anneal_operator.resources.volumes import HOME, JOB_FILE, JOB_FOLDER
+from anneal_operator.settings import Settings
+
+HUB_TOKEN_KEY = "token"
+"""Key of the Secret that `spec.model.secretRef` names."""
+
+_EVERYWHERE = {
+    "HOME": HOME,
+    "HF_HOME": f"{HOME}/.cache/huggingface",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+def as_env(variables: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Returns variables as the `env` of a container, with those that every pod has before them."""
+    return [{"name": name, "value": value} for name, value in {**_EVERYWHERE, **variables}.items()]
+
+
+def attempt_env(
+    job: Object,
+    spec: FineTuneJobSpec,
+    run: Run,
+    settings: Settings,
+    more: Mapping[str, str] | None = None,
+) -> list[dict[str, Any]]:
+    """Returns the `env` of the containers of an attempt.
+
+    Args:
+        job: The FineTuneJob.
+        spec: Its spec.
+        run: The attempt.
+        settings: The operator's settings.
+        more: Variables beside the usual ones.
+    """
+    metadata = job["metadata"]
+    env = as_env(
+        {
+            "ANNEAL_JOB_FILE": f"{JOB_FOLDER}/{JOB_FILE}",
+            "ANNEAL_ATTEMPT": str(run.attempt),
+            "ANNEAL_GENERATION": str(run.generation),
+            "ANNEAL_JOB_UID": metadata["uid"],
+            "ANNEAL_REPORT_CONFIGMAP": names.attempt_name(metadata["name"], run.generation, run.attempt),
+            "ANNEAL_NAMESPACE": metadata["namespace"],
+            "ANNEAL_STORE": places.store_uri(spec, settings),
+            "ANNEAL_WORK": places.work_folder(spec, settings),
+            **(more or {}),
+        }
+    )
+    if spec.model.secret_ref is not None:
+        reference = {"name": spec.model.secret_ref.name, "key": HUB_TOKEN_KEY}
+        env.append({"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": reference}})
+    return env
+
+
+def cleanup_env(job: Object, spec: FineTuneJobSpec, settings: Settings) -> list[dict[str, Any]]:
+    """Returns the `env` of the container that empties a job's part of the store."""
+    metadata = job["metadata"]
+    return as_env(
+        {
+            "ANNEAL_JOB_UID": metadata["uid"],
+            "ANNEAL_JOB_NAME": metadata["name"],
+            "ANNEAL_NAMESPACE": metadata["namespace"],
+            "ANNEAL_STORE": places.store_uri(spec, settings),
+            "ANNEAL_WORK": places.work_folder(spec, settings),
+        }
+    )

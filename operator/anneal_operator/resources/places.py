@@ -1,0 +1,102 @@
+"""Where a job's data, models and results lie, seen from a pod: `pvc://CLAIM/a/b` is `/mnt/pvc/CLAIM/a/b`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from anneal_api.errors import ArtifactInvalid, ManifestInvalid
+from anneal_api.job import FineTuneJobSpec
+from anneal_api.status import VersionStatus
+from anneal_api.uris import scheme_of
+from anneal_operator.settings import Settings
+
+MOUNT_ROOT = "/mnt/pvc"
+"""Folder with a folder per mounted claim."""
+
+WORK_FOLDER = ".work"
+"""Folder in the store with the results of stages, which later parts and attempts pick up."""
+
+_CLAIM_SCHEME = "pvc"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Claim:
+    """A PersistentVolumeClaim that a pod mounts.
+
+    Attributes:
+        name: Its name, in the job's namespace.
+        read_only: Whether the pod may only read it.
+    """
+
+    name: str
+    read_only: bool
+
+    @property
+    def mount_path(self) -> str:
+        """Where pods see it."""
+        return f"{MOUNT_ROOT}/{self.name}"
+
+
+def store_uri(spec: FineTuneJobSpec, settings: Settings) -> str:
+    """Returns the place of the model store: the job's own, or the operator's; empty where neither names one."""
+    return spec.store.uri if spec.store is not None else settings.store
+
+
+def pod_path(uri: str) -> str:
+    """Returns where a pod finds a place: a path for `pvc://`, anything else as it is.
+
+    Raises:
+        ManifestInvalid: The place names no claim, or leads out of it.
+    """
+    if scheme_of(uri) != _CLAIM_SCHEME:
+        return uri
+    parts = [part for part in uri.partition("://")[2].split("/") if part not in {"", "."}]
+    if not parts or ".." in parts:
+        raise ManifestInvalid(
+            f"`{uri}` is no place on a PersistentVolumeClaim.",
+            remedy="Write `pvc://CLAIM/PATH`, without `..` in the path.",
+        )
+    return "/".join([MOUNT_ROOT, *parts])
+
+
+def work_folder(spec: FineTuneJobSpec, settings: Settings) -> str:
+    """Returns the folder for results of stages, as a pod sees it."""
+    return f"{pod_path(store_uri(spec, settings)).rstrip('/')}/{WORK_FOLDER}"
+
+
+def version_folder(spec: FineTuneJobSpec, version: VersionStatus, settings: Settings) -> str:
+    """Returns the folder of a published version, as a pod sees it.
+
+    Raises:
+        ArtifactInvalid: The version's path leads out of the store. It comes from a pod of the job's, and what it
+            names is mounted and served, so it is not taken on trust.
+    """
+    parts = [part for part in version.path.split("/") if part not in {"", "."}]
+    if not parts or ".." in parts:
+        raise ArtifactInvalid(f"The version's path `{version.path}` is no folder of the store.")
+    return "/".join([pod_path(store_uri(spec, settings)).rstrip("/"), *parts])
+
+
+def job_claims(spec: FineTuneJobSpec, settings: Settings) -> tuple[Claim, ...]:
+    """Returns the claims that preparing, training and finishing need, by name.
+
+    Only the one with the store is written to.
+    """
+    read = [spec.model.source, spec.data.train.uri]
+    read += [source.uri for source in (spec.data.validation, spec.data.test, *spec.data.eval_sets) if source]
+    store = store_claims(spec, settings, read_only=False)
+    written = {claim.name for claim in store}
+    others = {name for name in map(_claim_name, read) if name and name not in written}
+    return tuple(sorted([*store, *(Claim(name, read_only=True) for name in others)]))
+
+
+def store_claims(spec: FineTuneJobSpec, settings: Settings, *, read_only: bool) -> tuple[Claim, ...]:
+    """Returns the claim with the store; none where the store is not on a claim."""
+    name = _claim_name(store_uri(spec, settings))
+    return (Claim(name, read_only),) if name else ()
+
+
+def _claim_name(uri: str) -> str:
+    if scheme_of(uri) != _CLAIM_SCHEME:
+        return ""
+    return pod_path(uri).removeprefix(f"{MOUNT_ROOT}/").partition("/")[0]

@@ -1,0 +1,109 @@
+"""Credentials: a pod's service account or a kubeconfig, and a clear word where neither works."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from anneal_api.errors import ResourceUnavailable
+from anneal_operator.cluster import credentials as module
+from anneal_operator.cluster.credentials import Token, find_credentials, from_kubeconfig, from_service_account
+
+
+def kubeconfig(folder: Path, *, user: dict[str, Any] | None = None, **changes: Any) -> Path:
+    document = {
+        "current-context": "here",
+        "contexts": [{"name": "here", "context": {"cluster": "c", "user": "u", "namespace": "team"}}],
+        "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:8001/"}}],
+        "users": [{"name": "u", "user": {"token": "abc"} if user is None else user}],
+    } | changes
+    folder.mkdir(exist_ok=True)
+    file = folder / "config"
+    file.write_text(json.dumps(document))
+    return file
+
+
+def test_reads_the_current_context(tmp_path: Path) -> None:
+    found = from_kubeconfig([kubeconfig(tmp_path)])
+    assert (found.server, found.namespace, found.token.current()) == ("http://127.0.0.1:8001", "team", "abc")
+    assert found.tls is None
+
+
+def test_of_several_files_the_first_counts(tmp_path: Path) -> None:
+    first = kubeconfig(tmp_path / "1", user={"token": "first"}, clusters=[])
+    second = kubeconfig(tmp_path / "2", user={"token": "second"})
+    found = find_credentials({"KUBECONFIG": f"{first}:{second}"})
+    assert found.token.current() == "first"
+    assert found.server == "http://127.0.0.1:8001"
+
+
+def test_files_are_found_beside_the_kubeconfig(tmp_path: Path) -> None:
+    file = kubeconfig(tmp_path, user={"tokenFile": "token"})
+    (tmp_path / "token").write_text("from a file\n")
+    assert from_kubeconfig([file]).token.current() == "from a file"
+
+
+def test_insecure_means_insecure_and_nothing_else_does(tmp_path: Path) -> None:
+    cluster = {"server": "https://127.0.0.1:6443", "insecure-skip-tls-verify": True}
+    found = from_kubeconfig([kubeconfig(tmp_path, clusters=[{"name": "c", "cluster": cluster}])])
+    assert found.tls is not None
+    assert found.tls.verify_mode is ssl.CERT_NONE
+    del cluster["insecure-skip-tls-verify"]
+    found = from_kubeconfig([kubeconfig(tmp_path, clusters=[{"name": "c", "cluster": cluster}])])
+    assert found.tls is not None
+    assert found.tls.verify_mode is ssl.CERT_REQUIRED
+
+
+def test_says_what_is_wrong_and_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ResourceUnavailable, match="asks a program"):
+        from_kubeconfig([kubeconfig(tmp_path, user={"exec": {"command": "aws"}})])
+    with pytest.raises(ResourceUnavailable, match="use-context"):
+        from_kubeconfig([kubeconfig(tmp_path, **{"current-context": ""})])
+    with pytest.raises(ResourceUnavailable, match="does not exist"):
+        find_credentials({"KUBECONFIG": str(tmp_path / "none")})
+    monkeypatch.setattr(module, "_ACCOUNT", tmp_path / "account")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(ResourceUnavailable, match="set KUBECONFIG"):
+        find_credentials({})
+
+
+def test_a_pod_uses_its_service_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = next(
+        (
+            path
+            for path in (ssl.get_default_verify_paths().cafile, "/etc/ssl/certs/ca-certificates.crt")
+            if path
+        ),
+        "",
+    )
+    if not Path(authority).exists():
+        pytest.skip("this machine has no certificate authorities to stand for a cluster's")
+    (tmp_path / "token").write_text("one")
+    (tmp_path / "namespace").write_text("anneal-system\n")
+    (tmp_path / "ca.crt").write_bytes(Path(authority).read_bytes())
+    monkeypatch.setattr(module, "_ACCOUNT", tmp_path)
+    found = find_credentials({"KUBERNETES_SERVICE_HOST": "fd00::1", "KUBERNETES_SERVICE_PORT": "6443"})
+    assert found.server == "https://[fd00::1]:6443"
+    assert found.namespace == "anneal-system"
+    assert found.token.current() == "one"
+    assert (
+        from_service_account(tmp_path, {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}).server
+        == "https://10.0.0.1:443"
+    )
+
+
+def test_a_token_that_kubelet_replaced_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    file = tmp_path / "token"
+    file.write_text("old")
+    token = Token(file=file)
+    assert token.current() == "old"
+    file.write_text("new")
+    assert token.current() == "old"
+    now[0] += 31
+    assert token.current() == "new"

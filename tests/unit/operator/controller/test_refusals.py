@@ -1,0 +1,60 @@
+"""A refusal shows in the status in one of the closed set of reasons, and nothing else changes."""
+
+from __future__ import annotations
+
+import pytest
+
+from anneal_api.status import (
+    Condition,
+    ConditionStatus,
+    ConditionType,
+    FineTuneJobStatus,
+    Phase,
+    StatusReason,
+)
+from anneal_operator.cluster.errors import Forbidden, Invalid, QuotaExceeded, Refused
+from anneal_operator.controller.refusals import Refusal, trouble_of, with_refusal
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "hint"),
+    [
+        (QuotaExceeded("exceeded quota: q, requested: cpu=4"), StatusReason.QUOTA_EXCEEDED, "ResourceQuota"),
+        (Invalid('admission webhook "x" denied the request'), StatusReason.REJECTED, "message names"),
+        (
+            Forbidden('rayjobs.ray.io is forbidden: User "sa" cannot create resource "rayjobs"'),
+            StatusReason.REJECTED,
+            "service account",
+        ),
+    ],
+)
+def test_says_what_and_what_to_do(error: Refused, reason: StatusReason, hint: str) -> None:
+    found = trouble_of(Refusal(("RayJob", "a-g1-a1"), error))
+    assert found.reason is reason
+    assert "RayJob a-g1-a1" in found.message
+    assert error.message in found.message
+    assert hint in found.hint
+
+
+def test_changes_the_words_and_no_time_or_state() -> None:
+    conditions = [
+        Condition(
+            type=kind,
+            status=ConditionStatus.TRUE,
+            reason=StatusReason.RUNNING,
+            message="runs",
+            lastTransitionTime="2026-01-01T00:00:00Z",
+            observedGeneration=2,
+        )
+        for kind in (ConditionType.VALID, ConditionType.PROGRESSING)
+    ]
+    status = FineTuneJobStatus(phase=Phase.PREPARING, conditions=conditions)
+    told = with_refusal(status, trouble_of(Refusal(("Job", "a"), QuotaExceeded("exceeded quota"))))
+    assert told.phase is Phase.PREPARING
+    assert told.reason is StatusReason.QUOTA_EXCEEDED
+    valid, progressing = told.conditions
+    assert valid == conditions[0]
+    assert progressing.status is ConditionStatus.TRUE
+    assert progressing.reason is StatusReason.QUOTA_EXCEEDED
+    assert progressing.last_transition_time == "2026-01-01T00:00:00Z"
+    assert with_refusal(told, trouble_of(Refusal(("Job", "a"), QuotaExceeded("exceeded quota")))) == told
