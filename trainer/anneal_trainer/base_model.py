@@ -16,9 +16,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anneal_api.errors import ModelNotFound
-from anneal_api.published import CodecSettings
+from anneal_api.job import FineTuneJobSpec
+from anneal_api.published import BackendKind, CodecSettings, PredictorConfig
 from anneal_api.spec.model import ModelSource
-from anneal_trainer.data.locations import LocationError, is_folder, local_path, package_of, scheme_of
+from anneal_trainer.data.locations import (
+    LocationError,
+    is_folder,
+    local_path,
+    package_of,
+    scheme_of,
+    start_of_relative_paths,
+)
 from anneal_trainer.weights import WEIGHT_PATTERNS, WeightsUnreadableError, count_parameters
 
 if TYPE_CHECKING:
@@ -43,6 +51,7 @@ _FILES = (
     "added_tokens.json",
     "merges.txt",
 )
+_CONTENT_DIGEST = "sha256:"
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 # Families whose position ids start behind the padding token's, so that the table holds fewer usable places.
 _POSITIONS_AFTER_PADDING = {
@@ -132,10 +141,22 @@ def resolve(model: ModelSource, *, base_folder: Path) -> BaseModel:
             remedy="Leave it out: only hub models have revisions; the folder's content is recorded.",
         )
     check_folder(folder, source)
-    revision = f"sha256:{_content_digest(folder)}"
+    revision = f"{_CONTENT_DIGEST}{_content_digest(folder)}"
     if scheme_of(source) == "pkg":
         revision = f"{_package_version(package_of(source))} {revision}"
     return BaseModel(folder, source, revision)
+
+
+def pinned(model: ModelSource, revision: str) -> ModelSource:
+    """Returns the model as the hub had it when it was resolved; a folder has no revisions to go back to.
+
+    Args:
+        model: The manifest's model part.
+        revision: What `resolve` made of it.
+    """
+    if _CONTENT_DIGEST in revision:
+        return model
+    return model.model_copy(update={"revision": revision})
 
 
 def check_folder(folder: Path, source: str) -> None:
@@ -218,11 +239,37 @@ def codec_settings(base: BaseModel, max_length: int) -> CodecSettings:
     )
 
 
+def predictor_config(
+    base: BaseModel, spec: FineTuneJobSpec, labels: Sequence[str], model_file: str
+) -> PredictorConfig:
+    """Returns how the model will answer in torch once it is trained.
+
+    Args:
+        base: The base model.
+        spec: The job's spec.
+        labels: The labels in the order of the model's outputs.
+        model_file: File of the trained weights.
+
+    Raises:
+        ModelNotFound: The tokenizer cannot be loaded.
+    """
+    return PredictorConfig.model_validate(
+        {
+            "task": spec.task,
+            "labels": list(labels),
+            "codec": codec_settings(base, spec.training.max_length),
+            "backend": BackendKind.TORCH,
+            "modelFile": model_file,
+            "variant": "torch",
+        }
+    )
+
+
 def _no_folder(source: str, folder: Path) -> ModelNotFound:
     return ModelNotFound(
         f"There is no folder '{source}' ({folder}).",
         where=_WHERE,
-        remedy="Relative paths start from the manifest's folder; a hub id has the form NAME or OWNER/NAME.",
+        remedy=f"{start_of_relative_paths(source)[:-1]}; a hub id has the form NAME or OWNER/NAME.",
     )
 
 

@@ -7,6 +7,7 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
+_CONTROL_GROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _DECIDING = (
     "anneal",
     "torch",
@@ -26,8 +27,13 @@ def library_versions() -> dict[str, str]:
 
 
 def usable_cores() -> int:
-    """Returns how many cores this process may use."""
-    return len(os.sched_getaffinity(0))
+    """Returns how many cores this process may use: a container may have a share of the machine's only."""
+    cores = len(os.sched_getaffinity(0))
+    try:
+        quota, period = _CONTROL_GROUP_QUOTA.read_text(encoding="ascii").split()
+    except (OSError, ValueError):
+        return cores
+    return min(cores, -(-int(quota) // int(period))) if quota.isdigit() else cores
 
 
 def hardware() -> str:

@@ -16,60 +16,37 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
-from pydantic import TypeAdapter
 
+from anneal_api.errors import AnnealError
 from anneal_api.job import FineTuneJob
-from anneal_api.published import BackendKind, PredictorConfig
-from anneal_api.report import (
-    Baseline,
-    ClassificationScores,
-    DataSummary,
-    GateReport,
-    RunReport,
-    TrainingRecord,
-    VariantReport,
-)
+from anneal_api.published import PredictorConfig
+from anneal_api.report import GateReport, RunReport
 from anneal_serving.artifact import Artifact
 from anneal_serving.codecs import codec_for
 from anneal_serving.predictor import Predictor
-from anneal_trainer import base_model, stage_keys
+from anneal_trainer import base_model, handover, stage_keys
 from anneal_trainer.compress.variant import Variant, open_variants
 from anneal_trainer.data import preflight, prepared
+from anneal_trainer.data.estimate import Machine
 from anneal_trainer.data.prepared import PreparedData
 from anneal_trainer.data.rows import Splits, digest
 from anneal_trainer.data.splits import load_splits
 from anneal_trainer.engine.plan import TrainingPlan, WorkerGroup
-from anneal_trainer.engine.progress import Progress
 from anneal_trainer.environment import usable_cores
 from anneal_trainer.evaluate.judgement import judge
 from anneal_trainer.evaluate.scores import score
 from anneal_trainer.evaluate.selection import selection_metric, shown_metrics
+from anneal_trainer.observer import Observer
 from anneal_trainer.publish.report_page import render_report
-from anneal_trainer.publish.run_report import assemble, training_record
+from anneal_trainer.publish.run_report import BASELINES, VARIANTS, gather, training_record
 from anneal_trainer.publish.store import JobStore
 from anneal_trainer.publish.version import REPORT_FILE, RUN_FILE, write_version
 from anneal_trainer.stages import Stage, StageFolder, StageResult, file_digest
 
 _PREDICTOR_FILE = "predictor.json"
-_BASELINES = TypeAdapter(list[Baseline])
-_VARIANT_REPORTS = TypeAdapter(list[VariantReport])
 _WEIGHTS_FILE = "model.safetensors"
-
-
-class Observer(Protocol):
-    """Whoever watches a run: the terminal, or the operator through the report."""
-
-    def started(self, stage: str) -> None:
-        """A stage is about to run, or to be found done."""
-
-    def progressed(self, progress: Progress) -> None:
-        """Training went on."""
-
-    def finished(self, result: StageResult) -> None:
-        """A stage is done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +75,7 @@ class Pipeline:
         group: What to train on.
         ray_session: Starts the Ray that training runs on, and stops it; entered only if there is something to train.
         observer: Who watches.
+        machine: What training runs on, for preflight's estimate; None: this machine, measured.
     """
 
     def __init__(
@@ -110,6 +88,7 @@ class Pipeline:
         group: WorkerGroup,
         ray_session: Callable[[WorkerGroup], AbstractContextManager[None]],
         observer: Observer,
+        machine: Machine | None = None,
     ) -> None:
         self.job = job
         self.spec = job.spec
@@ -119,6 +98,7 @@ class Pipeline:
         self.group = group
         self.ray_session = ray_session
         self.observer = observer
+        self.machine = machine
         self.results: dict[str, StageResult] = {}
 
     def run(self, *, fresh: bool = False) -> Outcome:
@@ -142,13 +122,27 @@ class Pipeline:
         identity = self.base.revision, self.data_digest
         self._run(stage_keys.preflight(self.spec, *identity, processes=self.group.processes), self._preflight)
         self._run(stage_keys.prepare(self.spec, *identity), self._prepare)
+        self._hand_over()
 
     def train(self) -> None:
-        """Trains."""
+        """Trains.
+
+        Raises:
+            AnnealError: Data, model or training are at fault.
+        """
+        if "prepare" not in self.results and not (self._recall() and self._base_is_still_there()):
+            self.prepare()
         self._run(stage_keys.train(self.spec, self.base.revision, self.results), self._train)
+        self._hand_over()
 
     def finish(self) -> Outcome:
-        """Evaluates, makes variants, reads the gate, and publishes what clears it."""
+        """Evaluates, makes variants, reads the gate, and publishes what clears it.
+
+        Raises:
+            AnnealError: There is no trained model, or a stage failed.
+        """
+        if "train" not in self.results:
+            self._recall_trained()
         self._run(stage_keys.evaluate(self.spec, self.results), self._evaluate)
         self._run(stage_keys.compress(self.spec, self.results), self._compress)
         incumbent = self._incumbent()
@@ -208,12 +202,50 @@ class Pipeline:
         self.observer.finished(result)
         return result
 
+    def _hand_over(self) -> None:
+        handover.write(self.stages, self.spec, self.group.processes, self.base, self.results.values())
+
+    def _recall(self) -> bool:
+        """Takes over what the parts before left in another process; returns whether the prepared rows still hold."""
+        left = handover.read(self.stages, self.spec, self.group.processes)
+        if left is None or not {"preflight", "prepare"} <= left.results.keys():
+            return False
+        self.base = left.base
+        self.results.update(left.results)
+        return True
+
+    def _base_is_still_there(self) -> bool:
+        before = self.base.revision
+        self.base = base_model.resolve(
+            base_model.pinned(self.spec.model, before), base_folder=self.base_folder
+        )
+        return self.base.revision == before
+
+    def _recall_trained(self) -> None:
+        if not self._recall():
+            self.prepare()  # it costs little, and only if the rows are still the same is there a trained model
+        stage = stage_keys.train(self.spec, self.base.revision, self.results)
+        left = self.results.get("train")
+        found = left if left and left.key == stage.key else self.stages.find(stage)
+        if found is None:
+            raise AnnealError(
+                "The trained model is not in the work folder any more, or it was altered.",
+                where=str(self.stages.root),
+                remedy="Train anew: change the job's spec, or delete the job and apply it again.",
+            )
+        self.results["train"] = found
+
     def _preflight(self, folder: Path) -> None:
         base_model.tokenizer_files(self.base, folder)
         labels = prepared.label_order(self.splits, self.base)
-        config = self._torch_config(labels)
+        config = base_model.predictor_config(self.base, self.spec, labels, _WEIGHTS_FILE)
         summary = preflight.summary_of(
-            self.splits, self.spec, codec_for(folder, config), self.base, self.group.processes
+            self.splits,
+            self.spec,
+            codec_for(folder, config),
+            self.base,
+            self.group.processes,
+            machine=self.machine,
         )
         _write(folder / "summary.json", summary.model_dump_json(indent=1))
         preflight.refuse_errors(summary.findings)
@@ -221,22 +253,9 @@ class Pipeline:
     def _prepare(self, folder: Path) -> None:
         base_model.tokenizer_files(self.base, folder)
         labels = prepared.label_order(self.splits, self.base)
-        config = self._torch_config(labels)
+        config = base_model.predictor_config(self.base, self.spec, labels, _WEIGHTS_FILE)
         _write(folder / _PREDICTOR_FILE, config.model_dump_json(indent=1))
         prepared.write_prepared(folder, self.splits, codec_for(folder, config), labels)
-
-    def _torch_config(self, labels: list[str]) -> PredictorConfig:
-        codec = base_model.codec_settings(self.base, self.spec.training.max_length)
-        return PredictorConfig.model_validate(
-            {
-                "task": self.spec.task,
-                "labels": labels,
-                "codec": codec,
-                "backend": BackendKind.TORCH,
-                "modelFile": _WEIGHTS_FILE,
-                "variant": "torch",
-            }
-        )
 
     def _train(self, folder: Path) -> None:
         from anneal_trainer.engine.launch import run_training
@@ -282,7 +301,7 @@ class Pipeline:
         )
         _write(folder / "validation.json", scores.model_dump_json(indent=1))
         simple = baselines(self.data.train.rows(), rows, self.data.test.rows(), self.data.labels)
-        _write(folder / "baselines.json", _BASELINES.dump_json(simple, indent=1).decode())
+        _write(folder / "baselines.json", BASELINES.dump_json(simple, indent=1).decode())
 
     def _compress(self, folder: Path) -> None:
         from anneal_trainer.compress.variants import make_variants
@@ -319,7 +338,7 @@ class Pipeline:
         _write(folder / "gate.json", judgement.gate.model_dump_json(indent=1))
         _write(
             folder / "variants.json",
-            _VARIANT_REPORTS.dump_json(judgement.variants, indent=1).decode(),
+            VARIANTS.dump_json(judgement.variants, indent=1).decode(),
         )
 
     def _publish(self, incumbent: Artifact | None) -> Outcome:
@@ -367,22 +386,8 @@ class Pipeline:
         return GateReport.model_validate_json((self.results["gate"].folder / "gate.json").read_bytes())
 
     def _report(self, *, version: int | None) -> RunReport:
-        found = {name: result.folder for name, result in self.results.items()}
-        return assemble(
-            self.job,
-            version=version,
-            base=self.base,
-            metrics=self.shown_metrics,
-            data=DataSummary.model_validate_json((found["preflight"] / "summary.json").read_bytes()),
-            training=TrainingRecord.model_validate_json((found["train"] / "training.json").read_bytes()),
-            validation=ClassificationScores.model_validate_json(
-                (found["evaluate"] / "validation.json").read_bytes()
-            ),
-            test=ClassificationScores.model_validate_json((found["gate"] / "test.json").read_bytes()),
-            baselines=_BASELINES.validate_json((found["evaluate"] / "baselines.json").read_bytes()),
-            variants=_VARIANT_REPORTS.validate_json((found["gate"] / "variants.json").read_bytes()),
-            gate=self._gate_report(),
-            stages=list(self.results.values()),
+        return gather(
+            self.job, version=version, base=self.base, metrics=self.shown_metrics, results=self.results
         )
 
 

@@ -16,7 +16,7 @@ from anneal_trainer.stages import Stage, StageResult
 Results = Mapping[str, StageResult]
 """The stages that are done, by name."""
 
-_SHAPING_PARTS = {"task", "model", "data", "training", "tuning", "evaluation", "compression"}
+SHAPING_PARTS = {"task", "model", "data", "training", "tuning", "evaluation", "compression"}
 """Parts of the spec that shape a version; how it is served and kept does not make another one."""
 
 
@@ -115,6 +115,6 @@ def publish(spec: FineTuneJobSpec, results: Results, store: Path) -> Stage:
             "trained": results["train"].digest,
             "gate": results["gate"].digest,
             "store": str(store),
-            "spec": spec.model_dump(mode="json", include=_SHAPING_PARTS),
+            "spec": spec.model_dump(mode="json", include=SHAPING_PARTS),
         },
     )

@@ -10,23 +10,30 @@ rename once it is whole.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
 import shutil
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from anneal_api.errors import ResourceUnavailable
+
+LOCK_FILE = "lock"
+"""Held by the run that is at work; beside the stages."""
 
 _RECORD_FILE = "stage.json"
 _KEPT_PER_STAGE = 3
 _CHUNK = 1 << 20
+_LOCK_LOOK_SECONDS = 0.5
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,27 +89,46 @@ class StageFolder:
         self.root = root
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Holds the folder against a second run of the same job.
+    def locked(self, *, wait_seconds: float = 0.0) -> Iterator[None]:
+        """Holds the folder against a second run of the same job, on every machine that shares the file system.
+
+        Args:
+            wait_seconds: How long to wait for another run to end.
 
         Raises:
-            ResourceUnavailable: Another run holds it.
+            ResourceUnavailable: Another run holds it, or the file system knows no locks.
         """
         self.root.mkdir(parents=True, exist_ok=True)
-        with (self.root / "lock").open("a+") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                lock.seek(0)
-                raise ResourceUnavailable(
-                    f"Another run of this job is at work (process {lock.read().strip() or 'unknown'}).",
-                    where=str(self.root),
-                    remedy="Wait for it, stop it, or give this run a folder of its own with --work-dir.",
-                ) from None
+        with (self.root / LOCK_FILE).open("a+") as lock:
+            deadline = time.monotonic() + wait_seconds
+            while not self._take(lock):
+                if time.monotonic() >= deadline:
+                    lock.seek(0)
+                    raise ResourceUnavailable(
+                        f"Another run of this job is at work (process {lock.read().strip() or 'unknown'}).",
+                        where=str(self.root),
+                        remedy="Wait for it, stop it, or give this run a folder of its own with --work-dir.",
+                    )
+                time.sleep(_LOCK_LOOK_SECONDS)
             lock.truncate(0)
-            lock.write(str(os.getpid()))
+            lock.write(f"{os.getpid()} on {socket.gethostname()}")
             lock.flush()
             yield
+
+    def _take(self, lock: IO[str]) -> bool:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            raise ResourceUnavailable(
+                "The file system of the work folder knows no locks, which keep two runs of a job apart.",
+                where=str(self.root),
+                remedy="Use a volume with a POSIX file system: a local disk, NFSv4, CephFS, or the like.",
+            ) from error
+        return True
 
     def clear(self) -> None:
         """Forgets every result, half-done ones too."""
@@ -110,12 +136,21 @@ class StageFolder:
 
     def find(self, stage: Stage) -> StageResult | None:
         """Returns the stage's result if an earlier run made it and its files are still what they were."""
-        folder = self._folder(stage)
+        return self.recall(stage.name, stage.key)
+
+    def recall(self, name: str, key: str) -> StageResult | None:
+        """Returns the result that is kept under a key, if its files are still what they were.
+
+        Args:
+            name: Name of the stage.
+            key: Its key when it ran, for whoever does not know its inputs any more.
+        """
+        folder = self._folder(name, key)
         record = _read_record(folder)
         if record is None or record["files"] != file_digests(folder):
             return None
         os.utime(folder)
-        return StageResult(stage.name, stage.key, folder, record["digest"], True, record["seconds"])
+        return StageResult(name, key, folder, record["digest"], True, record["seconds"])
 
     def complete(self, stage: Stage, build: Callable[[Path], None]) -> StageResult:
         """Returns the stage's result, from an earlier run where it still holds.
@@ -127,7 +162,7 @@ class StageFolder:
         found = self.find(stage)
         if found is not None:
             return found
-        folder = self._folder(stage)
+        folder = self._folder(stage.name, stage.key)
         shutil.rmtree(folder, ignore_errors=True)
         partial = folder.with_name(f"{folder.name}.partial")
         partial.mkdir(parents=True, exist_ok=True)
@@ -142,8 +177,8 @@ class StageFolder:
         self._drop_old(stage)
         return StageResult(stage.name, stage.key, folder, digest, False, seconds)
 
-    def _folder(self, stage: Stage) -> Path:
-        return self.root / "stages" / stage.name / stage.key
+    def _folder(self, name: str, key: str) -> Path:
+        return self.root / "stages" / name / key
 
     def _drop_old(self, stage: Stage) -> None:
         folders = sorted((self.root / "stages" / stage.name).iterdir(), key=lambda path: path.stat().st_mtime)

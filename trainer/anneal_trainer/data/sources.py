@@ -9,7 +9,13 @@ from pathlib import Path
 from anneal_api.errors import DataInvalid, Problem
 from anneal_api.spec.data import Columns, DataFormat, DataSource
 from anneal_trainer.data.formats import format_of, read_records
-from anneal_trainer.data.locations import LocationError, is_folder, local_path, scheme_of
+from anneal_trainer.data.locations import (
+    LocationError,
+    is_folder,
+    local_path,
+    scheme_of,
+    start_of_relative_paths,
+)
 from anneal_trainer.data.problems import ProblemLog, did_you_mean, listed
 from anneal_trainer.data.records import MOST_CHARACTERS, Record, kind_of, row_place
 from anneal_trainer.data.rows import Rows
@@ -163,5 +169,5 @@ def _not_found(path: Path, source: DataSource, where: str) -> DataInvalid:
     elif siblings:
         remedy = f"That folder has {listed(siblings)}."
     else:
-        remedy = "Relative paths start from the manifest's folder."
+        remedy = start_of_relative_paths(source.uri)
     return DataInvalid(f"There is no file '{source.uri}' ({path}).", where=where, remedy=remedy)

@@ -6,6 +6,14 @@ from anneal_api.errors import Reason, TrainingFailed
 
 _SIGNS: tuple[tuple[Reason, tuple[str, ...], str, str, str], ...] = (
     (
+        # Before memory, for Ray's account of any lost process speaks of SIGKILL.
+        Reason.INTERRUPTED,
+        ("its node has died", "actor's node was", "node it was running on is dead"),
+        "A machine or pod with a training worker was lost.",
+        "",
+        "Run again: training goes on from its last checkpoint.",
+    ),
+    (
         Reason.OUT_OF_MEMORY,
         ("OutOfMemoryError", "out of memory", "can't allocate memory", "SIGKILL"),
         "Training ran out of memory.",

@@ -17,6 +17,7 @@ class Progress:
         tokens_per_second: Tokens computed per second, without padding.
         eta_seconds: Estimated time to the last step.
         scores: Validation of the last scored epoch.
+        resumed_from: Step that training went on from; None where it began anew.
     """
 
     step: int
@@ -26,6 +27,7 @@ class Progress:
     tokens_per_second: float
     eta_seconds: float
     scores: dict[str, float]
+    resumed_from: int | None = None
 
 
 class ProgressBoard:

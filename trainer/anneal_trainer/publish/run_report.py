@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
+from pydantic import TypeAdapter
 from ruamel.yaml import YAML
 
 from anneal_api.job import FineTuneJob
@@ -27,6 +28,12 @@ from anneal_trainer.engine.plan import TrainingPlan
 from anneal_trainer.engine.state import TrainingState
 from anneal_trainer.environment import hardware, library_versions
 from anneal_trainer.stages import StageResult
+
+BASELINES = TypeAdapter(list[Baseline])
+"""How the evaluate stage keeps what simple models reach."""
+
+VARIANTS = TypeAdapter(list[VariantReport])
+"""How the gate stage keeps what became of the candidates."""
 
 
 def training_record(
@@ -50,6 +57,43 @@ def training_record(
             "epochs": [EpochScore.model_validate(epoch, by_name=True) for epoch in state.epochs],
         },
         by_name=True,
+    )
+
+
+def gather(
+    job: FineTuneJob,
+    *,
+    version: int | None,
+    base: BaseModel,
+    metrics: Sequence[str],
+    results: Mapping[str, StageResult],
+) -> RunReport:
+    """Returns the record of a run, out of the folders of its stages.
+
+    Args:
+        job: The job.
+        version: The version about to be published; None where nothing is.
+        base: What training started from.
+        metrics: Metrics to show, the leading one first.
+        results: The stages so far, by name and in order, up to the gate at least.
+    """
+
+    def content(stage: str, file: str) -> bytes:
+        return (results[stage].folder / file).read_bytes()
+
+    return assemble(
+        job,
+        version=version,
+        base=base,
+        metrics=metrics,
+        data=DataSummary.model_validate_json(content("preflight", "summary.json")),
+        training=TrainingRecord.model_validate_json(content("train", "training.json")),
+        validation=ClassificationScores.model_validate_json(content("evaluate", "validation.json")),
+        test=ClassificationScores.model_validate_json(content("gate", "test.json")),
+        baselines=BASELINES.validate_json(content("evaluate", "baselines.json")),
+        variants=VARIANTS.validate_json(content("gate", "variants.json")),
+        gate=GateReport.model_validate_json(content("gate", "gate.json")),
+        stages=list(results.values()),
     )
 
 
