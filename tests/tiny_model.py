@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from anneal_api.published import PredictorConfig
 from anneal_api.spec.compression import Quantize
+from anneal_serving.artifact import Artifact
 from anneal_trainer.compress.export import export_onnx
 from anneal_trainer.compress.quantize import quantize_int8
 
@@ -75,9 +77,15 @@ def onnx_config(config: PredictorConfig, file: str = "model.onnx") -> PredictorC
     return PredictorConfig.model_validate(document)
 
 
-def publish(folder: Path, predictor: PredictorConfig, *, version: int = 1) -> None:
-    """Writes `parity.jsonl` and `manifest.json` beside a model's files."""
-    rows = [
+def publish(
+    folder: Path,
+    predictor: PredictorConfig,
+    *,
+    version: int = 1,
+    parity: Sequence[Mapping[str, object]] | None = None,
+) -> None:
+    """Writes `parity.jsonl`, with made-up answers if need be, and `manifest.json` beside a model's files."""
+    rows = parity or [
         {"text": text, "label": LABELS[index % 3], "score": 0.5 + index / 20}
         for index, text in enumerate(TEXTS)
     ]
@@ -109,6 +117,16 @@ def publish(folder: Path, predictor: PredictorConfig, *, version: int = 1) -> No
         "spec": {},
     }
     (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+
+
+def right_answers(folder: Path) -> list[dict[str, object]]:
+    """Returns the rows of a `parity.jsonl` that a published version answers by itself."""
+    with Artifact.open(folder).predictor() as predictor:
+        answers = predictor.predict(TEXTS)
+    return [
+        {"text": text, "label": answer.label, "score": answer.score}
+        for text, answer in zip(TEXTS, answers, strict=True)
+    ]
 
 
 def _tokenizer() -> Tokenizer:

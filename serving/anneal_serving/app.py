@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 
 from starlette.applications import Starlette
@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from anneal_serving.meters import Meter, PrometheusMeter
 from anneal_serving.model_info import ModelInfo
@@ -30,8 +30,13 @@ _log = logging.getLogger(__name__)
 
 
 def build_app(
-    predictor: Predictor, info: ModelInfo, limits: Limits | None = None, *, meters: Sequence[Meter] = ()
-) -> ASGIApp:
+    predictor: Predictor,
+    info: ModelInfo,
+    limits: Limits | None = None,
+    *,
+    meters: Sequence[Meter] = (),
+    outlook: Callable[[], Mapping[str, object]] = dict,
+) -> ModelApp:
     """Returns the server of a model.
 
     Args:
@@ -39,6 +44,7 @@ def build_app(
         info: Describes the model.
         limits: How much a request may ask for.
         meters: Count beside the app's own `GET /metrics`.
+        outlook: What `GET /health/ready` says beside its own, each time: whether another version is to take over.
     """
     limits = limits or Limits()
     prometheus = PrometheusMeter(info.version)
@@ -49,7 +55,7 @@ def build_app(
         return json_response({"status": "live"})
 
     async def ready(_: Request) -> Response:
-        return json_response({"status": "ready", "version": info.version})
+        return json_response({"status": "ready", "version": info.version, **outlook()})
 
     async def model(_: Request) -> Response:
         return json_response(info.as_json())
@@ -72,7 +78,7 @@ def build_app(
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error, Exception: _failure})
     app.router.redirect_slashes = False
-    return _Observed(app, info.version, counting, frozenset(route.path for route in routes))
+    return ModelApp(app, info.version, counting)
 
 
 async def _http_error(_: Request, error: Exception) -> Response:
@@ -106,18 +112,31 @@ async def _failure(_: Request, __: Exception) -> Response:
     )
 
 
-class _Observed:
-    """Names the model on every response, counts every request, and lets no error out as a traceback."""
+class ModelApp:
+    """An ASGI app that names its model on every response, counts every request, and lets out no traceback.
 
-    def __init__(
-        self, app: ASGIApp, version: str, meters: Sequence[Meter], known_paths: frozenset[str]
-    ) -> None:
+    Args:
+        app: Answers.
+        version: Names the model.
+        meters: Count.
+    """
+
+    def __init__(self, app: Starlette, version: str, meters: Sequence[Meter]) -> None:
         self._app = app
         self._header = (VERSION_HEADER.lower().encode(), version.encode())
         self._meters = meters
-        self._known_paths = known_paths
+        self._known_paths = frozenset(route.path for route in app.routes if isinstance(route, Route))
+
+    def close(self) -> None:
+        """Lets go of the model; nothing may ask the app any more.
+
+        Starlette's router refers to itself, and Ray exempts what a replica has at its start from the search for
+        such cycles: the model would stay in memory for good.
+        """
+        self._app.router.routes.clear()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -35,17 +35,19 @@ class Artifact:
     manifest: PublishedModel
 
     @classmethod
-    def open(cls, folder: Path, *, verify: bool = True) -> Self:
+    def open(cls, folder: Path, *, verify: bool = True, digest: str | None = None) -> Self:
         """Reads a published version.
 
         Args:
             folder: The version's folder, the one with `manifest.json` in it.
             verify: Whether to check the digest of every file; about a second a gigabyte.
+            digest: SHA-256 that `manifest.json` must have, where it is known from elsewhere: with it and
+                `verify`, what is read is what was published, to the last byte.
 
         Raises:
             ArtifactInvalid: There is no manifest, its format is unknown, or a file is missing or altered.
         """
-        manifest = _read_manifest(folder / MANIFEST_FILE)
+        manifest = _read_manifest(folder / MANIFEST_FILE, digest)
         problems = _unlisted(manifest)
         for file in manifest.files:
             problem = _file_problem(folder, file, verify=verify)
@@ -102,9 +104,11 @@ def latest_version(folder: Path) -> Path:
     return folder / f"v{max(numbers)}"
 
 
-def _read_manifest(path: Path) -> PublishedModel:
+def _read_manifest(path: Path, digest: str | None) -> PublishedModel:
     try:
-        document = json.loads(path.read_bytes())
+        content = path.read_bytes()
+        _require_digest(path, content, digest)
+        document = json.loads(content)
     except FileNotFoundError as error:
         raise ArtifactInvalid(
             f"There is no {MANIFEST_FILE}: the folder is no published model, or not a complete one.",
@@ -135,6 +139,16 @@ def _read_manifest(path: Path) -> PublishedModel:
             remedy=_COPY_AGAIN,
             problems=problems,
         ) from error
+
+
+def _require_digest(path: Path, content: bytes, digest: str | None) -> None:
+    found = hashlib.sha256(content).hexdigest()
+    if digest is not None and found != digest:
+        raise ArtifactInvalid(
+            f"The manifest is not the one that was published: its SHA-256 is {found}, and {digest} was asked for.",
+            where=str(path),
+            remedy=_COPY_AGAIN,
+        )
 
 
 def _unlisted(manifest: PublishedModel) -> list[Problem]:

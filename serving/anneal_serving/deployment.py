@@ -16,11 +16,8 @@ from typing import Self
 
 import ray
 from ray import serve
-from ray.serve import metrics
-from ray.serve._private import replica
-from ray.serve.config import AutoscalingConfig, BackpressureConfig, HTTPOptions
+from ray.serve.config import HTTPOptions
 from ray.serve.exceptions import RayServeException
-from ray.serve.schema import LoggingConfig
 from starlette.types import ASGIApp
 
 from anneal_api.errors import AnnealError, ResourceUnavailable
@@ -28,15 +25,13 @@ from anneal_api.spec.serving import Serving
 from anneal_serving.app import build_app
 from anneal_serving.artifact import Artifact, latest_version
 from anneal_serving.local_ray import start_local_ray
-from anneal_serving.meters import SECONDS_BUCKETS
+from anneal_serving.loopback import LOOPBACK, listen_locally
 from anneal_serving.model_info import ModelInfo
+from anneal_serving.ray_meters import RayMeters
+from anneal_serving.replica_options import deployment_options, serve_logging
 from anneal_serving.requests import Limits
 
 _APPLICATION = "anneal"
-_LOOPBACK = "127.0.0.1"
-# Requests that Ray lets into a replica beyond those that the app answers: health checks, pages, and predictions
-# that the app turns away in its own words. Past these Ray turns requests away in its words.
-_ROOM_FOR_OTHERS = 384
 _READY_SECONDS = 60.0
 
 
@@ -81,7 +76,7 @@ class RunningModel:
 
 
 def serve_artifact(
-    folder: Path, *, host: str = _LOOPBACK, port: int = 8000, serving: Serving | None = None
+    folder: Path, *, host: str = LOOPBACK, port: int = 8000, serving: Serving | None = None
 ) -> RunningModel:
     """Serves a published model and returns when it has answered.
 
@@ -112,13 +107,13 @@ def serve_artifact(
         serve.start(
             proxy_location="HeadOnly",
             http_options=HTTPOptions(host=host, port=port),
-            logging_config=_logging(),
+            logging_config=serve_logging(),
         )
         serve.run(
             _application(artifact, serving),
             name=_APPLICATION,
             route_prefix="/",
-            logging_config=_logging(),
+            logging_config=serve_logging(),
         )
         _wait_until_ready(running)
     except RuntimeError as error:
@@ -139,79 +134,14 @@ def _application(artifact: Artifact, serving: Serving) -> serve.Application:
     limits = Limits(max_tokens=serving.max_batch_tokens)
 
     def build() -> ASGIApp:
-        _listen_locally()
+        listen_locally()
         opened = Artifact.open(folder)
         predictor = opened.predictor(threads=serving.cpu)
-        return build_app(predictor, ModelInfo.of(opened), limits, meters=[RayMeter(version)])
+        meter = RayMeters().for_version(version)
+        return build_app(predictor, ModelInfo.of(opened), limits, meters=[meter])
 
-    fewest, most = serving.replicas.min, max(serving.replicas.min, serving.replicas.max)
-    as_deployment = serve.deployment(
-        name="model",
-        num_replicas=fewest if fewest == most else None,
-        autoscaling_config=None
-        if fewest == most
-        else AutoscalingConfig(
-            min_replicas=fewest, max_replicas=most, target_ongoing_requests=2 * serving.cpu
-        ),
-        max_ongoing_requests=limits.max_in_progress + _ROOM_FOR_OTHERS,
-        max_queued_requests=limits.max_in_progress,
-        backpressure_config=BackpressureConfig(status_code=503, retry_after_s=1),
-        ray_actor_options={"num_cpus": serving.cpu},
-        max_constructor_retry_count=2,
-        logging_config=_logging(),
-    )
+    as_deployment = serve.deployment(**deployment_options(serving, limits, serve_logging()))
     return as_deployment(serve.ingress(build)()).bind()
-
-
-def _listen_locally() -> None:
-    """Makes the replica in this process listen on 127.0.0.1 only.
-
-    Ray opens a port of each replica for other deployments on every interface, and unpickles what comes there.
-    """
-    bind = vars(replica)["add_port_to_grpc_server"]
-
-    def bind_locally(server: object, address: str) -> int:
-        port: int = bind(server, address.replace("[::]", _LOOPBACK))
-        return port
-
-    vars(replica)["add_port_to_grpc_server"] = bind_locally
-
-
-def _logging() -> LoggingConfig:
-    return LoggingConfig(log_level="WARNING", enable_access_log=False)
-
-
-class RayMeter:
-    """Counts through Ray, whose metrics endpoint has the numbers of all replicas.
-
-    Args:
-        version: The model's version, the label `model_version` of every series.
-    """
-
-    def __init__(self, version: str) -> None:
-        self._requests = metrics.Counter(
-            "anneal_requests",
-            "Requests answered.",
-            tag_keys=("route", "status", "model_version"),  # type: ignore[arg-type]  # Ray says tuple[str]
-        )
-        self._seconds = metrics.Histogram(
-            "anneal_request_seconds",
-            "Time to answer a request, in seconds.",
-            boundaries=list(SECONDS_BUCKETS),
-            tag_keys=("route", "model_version"),  # type: ignore[arg-type]  # Ray says tuple[str]
-        )
-        self._rows = metrics.Counter("anneal_rows", "Texts answered.", tag_keys=("model_version",))
-        for metric in (self._requests, self._seconds, self._rows):
-            metric.set_default_tags({"model_version": version})  # Ray adds to the dictionary it gets
-
-    def count_request(self, route: str, status: int, seconds: float) -> None:
-        """See `Meter.count_request`."""
-        self._requests.inc(tags={"route": route, "status": str(status)})
-        self._seconds.observe(seconds, tags={"route": route})
-
-    def count_rows(self, rows: int) -> None:
-        """See `Meter.count_rows`."""
-        self._rows.inc(rows)
 
 
 def _usable_port(host: str, port: int) -> int:

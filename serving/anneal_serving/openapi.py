@@ -175,7 +175,23 @@ def _schemas(info: ModelInfo, limits: Limits) -> dict[str, Any]:
         "Status": {
             "type": "object",
             "required": ["status"],
-            "properties": {"status": {"type": "string"}, "version": {"type": "string"}},
+            "properties": {
+                "status": {"type": "string"},
+                "version": {"type": "string", "description": "Job and version that answers."},
+                "wanted": {
+                    "type": "object",
+                    "description": "The version that is to take over, until it has.",
+                    "required": ["version", "state", "reason"],
+                    "properties": {
+                        "version": {
+                            "type": ["integer", "null"],
+                            "description": "Its number, where it is known.",
+                        },
+                        "state": {"type": "string", "enum": ["loading", "failed"]},
+                        "reason": {"type": "string", "description": "Why it failed."},
+                    },
+                },
+            },
         },
         "Model": _object(
             {
