@@ -50,8 +50,8 @@ quickstart: ## Train, evaluate, compress, gate, publish and serve the quickstart
 dev: $(VENV)/.dev ## Install what development and tests need
 
 .PHONY: test
-test: ## Check style, types and layers, then run all tests (about 15 minutes)
-	@if [ ! -e $(VENV)/.dev ]; then echo "This installs anneal and its test tools into $(VENV)/, then runs about 15 minutes of tests."; fi
+test: ## Check style, types and layers, then run all tests (about 30 minutes)
+	@if [ ! -e $(VENV)/.dev ]; then echo "This installs anneal and its test tools into $(VENV)/, then runs about 30 minutes of tests; the first run"; echo "builds an API server for them too, where Go is installed (10 minutes, into ~/.cache/anneal)."; fi
 	@$(MAKE) --no-print-directory $(VENV)/.dev
 	@$(MAKE) --no-print-directory lint
 	@$(BIN)/pytest $(ARGS)
@@ -76,9 +76,25 @@ format: $(VENV)/.dev ## Format the code
 docs: $(VENV)/.dev ## Write the generated pages of docs/ anew
 	@$(BIN)/python -m anneal_api.reference > docs/manifest.md
 
+.PHONY: crds
+crds: $(VENV)/.dev ## Write the chart's CustomResourceDefinition anew
+	@$(BIN)/anneal crd > charts/anneal/files/crds/anneal.dev_finetunejobs.yaml
+
+.PHONY: manifests
+manifests: $(VENV)/.dev ## Write manifests/install.yaml and the chart's golden files anew (needs helm, or Go to build it)
+	@PYTHONPATH=tests $(BIN)/python -m helm_chart
+
 .PHONY: bench
 bench: $(VENV)/.dev ## Measure side by side with the usual ways, and write the table (about 30 minutes)
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
+
+.PHONY: cluster
+cluster: ## Bring up a kind cluster with KubeRay for the tests (5 minutes; 20 where all has to be built first)
+	@tests/cluster/up $(ARGS)
+
+.PHONY: cluster-down
+cluster-down: ## Take that cluster down
+	@tests/cluster/down $(ARGS)
 
 .PHONY: lock
 lock: $(VENV)/.dev ## Resolve the tested set of versions anew
