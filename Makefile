@@ -56,6 +56,10 @@ test: ## Check style, types and layers, then run all tests (about 30 minutes)
 	@$(MAKE) --no-print-directory lint
 	@$(BIN)/pytest $(ARGS)
 
+.PHONY: nightly
+nightly: $(VENV)/.dev ## Run the tests that take too long for every change (about 20 minutes)
+	@ANNEAL_NIGHTLY=1 $(BIN)/pytest tests/integration/chain/test_cluster_parts.py $(ARGS)
+
 .PHONY: unit
 unit: $(VENV)/.dev ## Run the unit tests (about a minute)
 	@$(BIN)/pytest tests/unit $(ARGS)

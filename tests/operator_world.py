@@ -36,7 +36,7 @@ from anneal_operator.plan.observed import Object, Observed
 from anneal_operator.settings import Settings
 
 IMAGE = "anneal:test"
-_SECONDS = 90.0  # Kubernetes' garbage collector looks for new kinds every half minute
+_SECONDS = 120.0  # Kubernetes' garbage collector looks for new kinds every half minute
 _AGENT = "anneal-operator"
 _INSTALLED: set[tuple[str, str]] = set()
 

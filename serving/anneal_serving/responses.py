@@ -42,7 +42,7 @@ def refusal_response(refusal: RequestRefused) -> Response:
 
 
 def answer_response(answers: Sequence[Classification], *, single: bool) -> Response:
-    """Returns the model's answers: one object for a single text, else a list of them."""
+    """Returns the model's answers: one object for a single text, else a list of them under `predictions`."""
     shaped = [_shape(answer) for answer in answers]
     return json_response(shaped[0] if single else {"predictions": shaped})
 

@@ -84,7 +84,7 @@ def _labels_over_http(version, texts):
     with serving(version) as url:
         answer = httpx.post(f"{url}/predict", json={"inputs": texts}, timeout=60)
         answer.raise_for_status()
-        return [row["label"] for row in answer.json()]
+        return [row["label"] for row in answer.json()["predictions"]]
 
 
 def _texts(path):

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import subprocess
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,6 +44,8 @@ pytestmark = [
 # Kinds of the Prometheus operator are not in a bare cluster.
 FOREIGN = {"ServiceMonitor"}
 CRD = "finetunejobs.anneal.dev"
+
+_SEEN_SECONDS = 20.0
 
 
 @pytest.fixture(scope="session")
@@ -230,9 +233,15 @@ class Operator:
 
     def create(self, body: dict[str, Any]) -> str:
         """Makes an object in its name and returns what kubectl prints."""
-        return self.server.kubectl(
-            "create", f"--as={self.user}", "--filename=-", stdin=json.dumps(body), check=False
-        )
+        deadline = time.monotonic() + _SEEN_SECONDS
+        while True:
+            said = self.server.kubectl(
+                "create", f"--as={self.user}", "--filename=-", stdin=json.dumps(body), check=False
+            )
+            # The server looks a binding's Role up in a cache of its own, which learns of a new one a moment later.
+            if "(NotFound)" not in said or time.monotonic() > deadline:
+                return said
+            time.sleep(0.2)
 
 
 @pytest.fixture(params=["cluster", "namespaced"])
