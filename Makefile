@@ -58,7 +58,7 @@ test: ## Check style, types and layers, then run all tests (about 30 minutes)
 
 .PHONY: nightly
 nightly: $(VENV)/.dev ## Run the tests that take too long for every change (about 20 minutes)
-	@ANNEAL_NIGHTLY=1 $(BIN)/pytest tests/integration/chain/test_cluster_parts.py $(ARGS)
+	@ANNEAL_NIGHTLY=1 $(BIN)/pytest tests/integration/chain/test_cluster_parts.py tests/integration/serving/test_version_switch.py $(ARGS)
 
 .PHONY: unit
 unit: $(VENV)/.dev ## Run the unit tests (about a minute)

@@ -406,6 +406,9 @@ def test_replicas_that_come_later_serve_what_is_wanted(serving: Cluster, version
 @pytest.mark.skipif(
     not available(), reason="this machine gives no network namespace, and HAProxy needs one here"
 )
+@pytest.mark.skipif(
+    os.environ.get("ANNEAL_NIGHTLY") != "1", reason="the same tests again, behind HAProxy: make nightly"
+)
 def test_the_same_behind_haproxy() -> None:
     """As in Kubernetes: HAProxy in front, and requests in the replica's main loop.
 
