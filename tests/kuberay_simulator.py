@@ -100,6 +100,7 @@ class KubeRaySimulator:
             for task in tasks:
                 task.cancel()
             results = await asyncio.gather(*tasks, return_exceptions=True)
+            await self._let_all_go()
             await self._session.close()
         for result in results:
             if isinstance(result, Exception):
@@ -310,6 +311,13 @@ class KubeRaySimulator:
             RAY_SERVICE, body, {**seen, **answers, "conditions": ready, "pendingServiceStatus": {}}
         )
         self.played.append(meta["name"])
+
+    async def _let_all_go(self) -> None:
+        """Takes its finalizers away, which nobody else would: they hold namespaces and CRDs."""
+        _, answer = await self._ask("GET", f"{RAY_JOB.path(self.namespace)}?labelSelector={OURS}")
+        for item in answer["items"]:
+            if FINALIZER in item["metadata"].get("finalizers", ()):
+                await self._let_go(item)
 
     async def _let_go(self, body: Body) -> None:
         with suppress(GoneError):
