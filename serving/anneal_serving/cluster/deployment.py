@@ -41,7 +41,8 @@ class Model:
     def __init__(self, serving: Serving) -> None:
         self._serving = serving
         self._meters = RayMeters()
-        self._switch = VersionSwitch(self._load, RaySwitchMeter(), log=logging.getLogger("ray.serve"))
+        self._switch_meter = RaySwitchMeter()
+        self._switch = VersionSwitch(self._load, self._switch_meter, log=logging.getLogger("ray.serve"))
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         return self._switch
@@ -71,7 +72,7 @@ class Model:
         await asyncio.to_thread(self._switch.load_first, wish)
 
     async def check_health(self) -> None:
-        """Tells Ray whether the replica can answer.
+        """Tells Ray whether the replica can answer. Ray asks every ten seconds.
 
         Raises:
             AnnealError: No version was ever named.
@@ -82,6 +83,7 @@ class Model:
                 where="user_config",
                 remedy="Give it version_folder, version and digest (the SHA-256 of manifest.json).",
             )
+        self._switch_meter.repeat()
 
     def _load(self, wish: Wish) -> LoadedVersion:
         return load_version(
@@ -94,7 +96,10 @@ class Model:
 
 
 class RaySwitchMeter:
-    """Notes through Ray which version is wanted and which one serves: they differ while, and where, a switch hangs."""
+    """Notes through Ray which version is wanted and which one serves: they differ while, and where, a switch hangs.
+
+    Ray's exporter drops a gauge that was not set for two of its report intervals (20 s): see `repeat`.
+    """
 
     def __init__(self) -> None:
         self._wanted = metrics.Gauge("anneal_model_version_wanted", "Number of the version that shall serve.")
@@ -102,15 +107,25 @@ class RaySwitchMeter:
         self._failures = metrics.Counter(
             "anneal_model_switch_failures", "Attempts to load a version that came to nothing."
         )
+        self._said: dict[metrics.Gauge, int] = {}
 
     def wanted(self, version: int) -> None:
         """See `SwitchMeter.wanted`."""
-        self._wanted.set(version)
+        self._say(self._wanted, version)
 
     def serving(self, version: int) -> None:
         """See `SwitchMeter.serving`."""
-        self._serving.set(version)
+        self._say(self._serving, version)
 
     def failed(self) -> None:
         """See `SwitchMeter.failed`."""
         self._failures.inc()
+
+    def repeat(self) -> None:
+        """Says again what was said last, so that Ray's exporter goes on showing it."""
+        for gauge, version in list(self._said.items()):
+            gauge.set(version)
+
+    def _say(self, gauge: metrics.Gauge, version: int) -> None:
+        self._said[gauge] = version
+        gauge.set(version)

@@ -277,7 +277,9 @@ def test_an_altered_version_leaves_the_old_one_answering_and_says_so(
     assert health["version"] == "reviews/v1"
     assert health["wanted"]["version"] == 3
     assert "model.onnx: The file's content was altered" in health["wanted"]["reason"]
+    time.sleep(30)  # longer than Ray's exporter keeps a gauge that nobody sets
     assert gauges(serving, "anneal_model_version_serving") == {1}
+    assert gauges(serving, "anneal_model_version_wanted") == {3}
     assert serving.application(APPLICATION)["status"] == "RUNNING"
     assert serving.replicas() == replicas
 
