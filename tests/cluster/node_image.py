@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from . import versions
@@ -58,7 +59,7 @@ def node_image(docker: Docker, steps: Steps, *, install: bool) -> str:
             for name in (*_COMPONENTS, "kind"):
                 binary(name, say=steps.say)
         with steps.step("make the Debian base"):
-            base = _debian(docker, steps, install=install)
+            base = debian(docker, _PACKAGES, steps, install=install)
         with steps.step("build the node image"), tempfile.TemporaryDirectory(dir=cache_folder()) as scratch:
             components = _components(docker, base, Path(scratch))
             bare = _bare_node(docker, components, Path(scratch))
@@ -76,9 +77,20 @@ def _digest() -> str:
     return content.hexdigest()[:12]
 
 
-def _debian(docker: Docker, steps: Steps, *, install: bool) -> str:
-    packages = hashlib.sha256(" ".join(_PACKAGES).encode()).hexdigest()[:8]
-    tag = f"anneal/debian:{versions.DEBIAN}-{packages}"
+def debian(docker: Docker, packages: Sequence[str], steps: Steps, *, install: bool) -> str:
+    """Returns the name of a minimal Debian with some packages, and makes it first if Docker does not have it.
+
+    Args:
+        docker: Where it is made and kept.
+        packages: What it has beside the bare minimum.
+        steps: Get what is done.
+        install: Install debootstrap where it is missing.
+
+    Raises:
+        ClusterError: It cannot be made.
+    """
+    digest = hashlib.sha256(" ".join(packages).encode()).hexdigest()[:8]
+    tag = f"anneal/debian:{versions.DEBIAN}-{digest}"
     if docker.image_id(tag):
         return tag
     provide_debootstrap(install=install, say=steps.say)
@@ -91,7 +103,7 @@ def _debian(docker: Docker, steps: Steps, *, install: bool) -> str:
                 *(
                     "debootstrap",
                     "--variant=minbase",
-                    f"--include={','.join(_PACKAGES)}",
+                    f"--include={','.join(packages)}",
                     f"--cache-dir={debs}",
                 ),
                 *(versions.DEBIAN, root, *([mirror] if mirror else [])),

@@ -17,6 +17,7 @@ from anneal_operator.resources.pods import Access, Container, pod_template
 from anneal_operator.settings import Settings
 
 _GRACE_SECONDS = 30
+_MOST_SECONDS = 2**31 - 1  # KubeRay keeps a deadline in 32 bits
 
 
 def step_job(job: Object, spec: FineTuneJobSpec, run: Run, settings: Settings) -> dict[str, Any]:
@@ -41,6 +42,7 @@ def step_job(job: Object, spec: FineTuneJobSpec, run: Run, settings: Settings) -
         *volumes.scratch(),
         volumes.manifest(job, run.generation),
         *volumes.claims(places.job_claims(spec, settings)),
+        *volumes.config_maps(places.job_config_maps(spec)),
     ]
     container = Container(
         name=run.part.value,
@@ -75,7 +77,7 @@ def deadline(spec: FineTuneJobSpec) -> dict[str, int]:
     """
     if spec.deadline is None:
         return {}
-    return {"activeDeadlineSeconds": max(1, math.ceil(parse_duration(spec.deadline)))}
+    return {"activeDeadlineSeconds": min(max(1, math.ceil(parse_duration(spec.deadline))), _MOST_SECONDS)}
 
 
 def _kept_versions(job: Object) -> dict[str, str]:

@@ -1,0 +1,130 @@
+"""What goes wrong for real while a job trains: pods and the operator are killed, the API server goes away."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any
+
+import pytest
+from cluster.product_images import REPOSITORY
+from kind_world import Namespace
+from ruamel.yaml import YAML
+
+_QUICKSTART = REPOSITORY / "manifests" / "quickstart"
+_JOB = "reviews"
+_SYSTEM = "anneal-system"
+_MINUTES = 60
+_ROWS = {"train": 480, "validation": 96, "test": 96}
+_EPOCHS = 3
+
+
+@pytest.fixture(scope="module")
+def objects(namespace: Namespace) -> list[dict[str, Any]]:
+    """The quickstart with fewer rows, one more epoch, and no bar that a model of few rows would fail."""
+    rendered = namespace.cluster.kubectl("kustomize", str(_QUICKSTART))
+    found: list[dict[str, Any]] = list(YAML(typ="safe", pure=True).load_all(rendered))
+    for body in found:
+        if body["kind"] == "ConfigMap":
+            body["data"] = {f"{split}.csv": _first_rows(split, count) for split, count in _ROWS.items()}
+        if body["kind"] == "FineTuneJob":
+            body["spec"]["training"]["epochs"] = _EPOCHS
+            body["spec"]["evaluation"]["gates"] = [{"metric": "accuracy", "min": 0.4}]
+            body["spec"]["compression"]["maxDrop"] = 0.5
+    return found
+
+
+def _first_rows(split: str, count: int) -> str:
+    out = io.StringIO()
+    with (_QUICKSTART / f"{split}.csv").open(encoding="utf-8", newline="") as file:
+        csv.writer(out, lineterminator="\n").writerows(islice(csv.reader(file), count + 1))
+    return out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def running(namespace: Namespace, objects: list[dict[str, Any]]) -> Iterator[Namespace]:
+    """The namespace with the job applied."""
+    for body in objects:
+        namespace.kubectl("apply", "--server-side", "--filename=-", stdin=json.dumps(body))
+    yield namespace
+    namespace.kubectl("delete", "finetunejob", "--all", "--timeout=180s")
+
+
+def _phase(namespace: Namespace, *phases: str) -> Callable[[], bool]:
+    return lambda: namespace.status(_JOB).get("phase") in phases
+
+
+def _step(namespace: Namespace) -> int:
+    progress = namespace.status(_JOB).get("progress") or {}
+    return int(progress.get("step") or 0)
+
+
+def _kill(namespace: Namespace, pods: list[dict[str, Any]]) -> None:
+    names = [pod["metadata"]["name"] for pod in pods]
+    assert names
+    namespace.kubectl("delete", "pod", *names, "--grace-period=0", "--force", "--wait=false")
+
+
+def _kill_operator(namespace: Namespace) -> None:
+    system = Namespace(namespace.cluster, _SYSTEM)
+    pods = system.get("pods", "--selector=app.kubernetes.io/name=anneal-operator")["items"]
+    _kill(system, pods)
+
+
+def _training_pods(namespace: Namespace, attempt: int, node_type: str) -> list[dict[str, Any]]:
+    pods = namespace.pods(part="train", attempt=str(attempt))
+    return [pod for pod in pods if pod["metadata"]["labels"].get("ray.io/node-type") == node_type]
+
+
+def test_killing_the_operator_while_it_prepares_and_trains_loses_nothing(running: Namespace) -> None:
+    running.until("it prepares", _phase(running, "Preparing"), 2 * _MINUTES, about=_JOB)
+    _kill_operator(running)
+    running.until("it trains", lambda: _step(running) > 0, 10 * _MINUTES, about=_JOB)
+    _kill_operator(running)
+    assert running.status(_JOB)["attempt"] == 1
+
+
+def test_an_api_server_that_restarts_disturbs_nothing(running: Namespace) -> None:
+    for node in running.cluster.nodes:
+        running.cluster.docker.output("exec", node, "pkill", "-f", "^kube-apiserver|/kube-apiserver ")
+
+    def back() -> bool:
+        return "ok" in running.cluster.kubectl("get", "--raw=/readyz", check=False)
+
+    running.until("the API server answers again", back, 3 * _MINUTES)
+    running.until("the job moves on", lambda: _step(running) > _ROWS["train"] // 32, 5 * _MINUTES, about=_JOB)
+    assert running.status(_JOB)["attempt"] == 1
+
+
+def test_a_lost_worker_is_a_new_attempt_that_resumes_from_the_checkpoint(running: Namespace) -> None:
+    _kill(running, _training_pods(running, 1, "worker"))
+    running.until("attempt 2", lambda: running.status(_JOB)["attempt"] == 2, 3 * _MINUTES, about=_JOB)
+    running.until(
+        "it resumes", lambda: (running.status(_JOB).get("resumedFrom") or 0) > 0, 10 * _MINUTES, about=_JOB
+    )
+    (failure,) = running.status(_JOB)["failures"]
+    assert failure["attempt"] == 1
+    assert failure["part"] == "train"
+
+
+def test_a_lost_head_is_a_new_attempt_too(running: Namespace) -> None:
+    resumed = running.status(_JOB)["resumedFrom"]
+    _kill(running, _training_pods(running, 2, "head"))
+    running.until("attempt 3", lambda: running.status(_JOB)["attempt"] == 3, 3 * _MINUTES, about=_JOB)
+    running.until("it finishes", _phase(running, "Finishing"), 10 * _MINUTES, about=_JOB)
+    assert running.status(_JOB)["resumedFrom"] >= resumed
+    _kill_operator(running)
+
+
+def test_it_ends_ready_with_one_version_and_nothing_twice(running: Namespace) -> None:
+    running.until("it deploys", _phase(running, "Deploying", "Ready"), 10 * _MINUTES, about=_JOB)
+    _kill_operator(running)
+    running.until("it is ready", _phase(running, "Ready"), 10 * _MINUTES, about=_JOB)
+    status = running.status(_JOB)
+    assert [version["version"] for version in status["versions"]] == [1]
+    assert status["attempt"] == 3
+    assert len(running.get("rayservices")["items"]) == 1
+    assert len(running.get("rayclusters", "--selector=anneal.dev/part=serve")["items"]) == 1

@@ -1,0 +1,203 @@
+"""anneal on a real cluster, as a person sees it through kubectl and HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+from cluster.binaries import built
+from cluster.kind_cluster import KindCluster
+from helm_chart import CHART, find_helm
+
+SYSTEM = "anneal-system"
+"""Namespace of the operator."""
+
+_POLL_SECONDS = 1.0
+_TAIL = 40
+
+
+@dataclass(frozen=True)
+class Namespace:
+    """A namespace of the cluster.
+
+    Attributes:
+        cluster: The cluster.
+        name: The namespace.
+    """
+
+    cluster: KindCluster
+    name: str
+
+    def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
+        """Runs kubectl in the namespace and returns what it prints."""
+        return self.cluster.kubectl("--namespace", self.name, *arguments, stdin=stdin, check=check)
+
+    def get(self, *what: str) -> dict[str, Any]:
+        """Returns an object, or a list of them."""
+        found: dict[str, Any] = json.loads(self.kubectl("get", *what, "--output=json"))
+        return found
+
+    def job(self, name: str) -> dict[str, Any]:
+        """Returns a FineTuneJob."""
+        return self.get("finetunejob", name)
+
+    def status(self, name: str) -> dict[str, Any]:
+        """Returns the status of a FineTuneJob; empty before there is one."""
+        status: dict[str, Any] = self.job(name).get("status", {})
+        return status
+
+    def pods(self, **labels: str) -> list[dict[str, Any]]:
+        """Returns the pods with labels, of those of `anneal.dev/`."""
+        selector = ",".join(f"anneal.dev/{key}={value}" for key, value in labels.items())
+        pods: list[dict[str, Any]] = self.get("pods", f"--selector={selector}")["items"]
+        return pods
+
+    def contents(self) -> set[str]:
+        """Returns kind and name of everything in the namespace that does not end by itself."""
+        kinds = self.cluster.kubectl("api-resources", "--verbs=list", "--namespaced", "--output=name").split()
+        kept = [kind for kind in kinds if not kind.startswith(("events", "pods.metrics", "leases"))]
+        return set(self.kubectl("get", ",".join(kept), "--output=name", "--ignore-not-found").split())
+
+    def until(self, what: str, holds: Callable[[], object], seconds: float, *, about: str = "") -> None:
+        """Waits until something is so, and tells what the cluster looks like where it does not come about.
+
+        Args:
+            what: What is waited for, in words.
+            holds: Whether it is so.
+            seconds: How long.
+            about: Name of the FineTuneJob that it is about.
+        """
+        deadline = time.monotonic() + seconds
+        while not holds():
+            assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}\n{self.describe(about)}"
+            if about:
+                status = self.status(about)
+                assert status.get("phase") != "Failed", f"failed before: {what}\n{self.describe(about)}"
+            time.sleep(_POLL_SECONDS)
+
+    def describe(self, job: str = "") -> str:
+        """Returns what a person would look at when something does not work."""
+        parts = [self.kubectl("get", "pods,jobs,rayjobs,rayservices,svc,pvc", "--output=wide", check=False)]
+        if job:
+            parts.append(self.kubectl("get", "finetunejob", job, "--output=yaml", check=False))
+        parts.append(self.kubectl("get", "events", "--sort-by=.lastTimestamp", check=False))
+        parts.append(
+            self.cluster.kubectl(
+                "--namespace=anneal-system", "logs", "deploy/anneal", f"--tail={_TAIL}", check=False
+            )
+        )
+        return "\n\n".join("\n".join(part.splitlines()[-4 * _TAIL :]) for part in parts)
+
+    @contextmanager
+    def forwarded(self, service: str, port: int = 80) -> Iterator[str]:
+        """Opens a way to a Service from here; gives its URL."""
+        local = _free_port()
+        command = [str(built("kubectl") or "kubectl"), "--namespace", self.name, "port-forward"]
+        process = subprocess.Popen(
+            [*command, f"service/{service}", f"{local}:{port}"],
+            env=os.environ | self.cluster.exports(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            deadline = time.monotonic() + 30
+            while not _listens(local):
+                assert time.monotonic() < deadline
+                assert process.poll() is None, f"port-forward to {service} ended"
+                time.sleep(0.1)
+            yield f"http://127.0.0.1:{local}"
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+
+
+def install(cluster: KindCluster, *arguments: str) -> None:
+    """Installs the chart as it is now, or upgrades to it, and waits for the operator.
+
+    Args:
+        cluster: The cluster.
+        arguments: More arguments of helm.
+    """
+    helm(
+        cluster,
+        *("upgrade", "anneal", str(CHART), "--install", "--create-namespace", "--wait", "--timeout=3m"),
+        *("--values", str(CHART / "values-small.yaml"), *arguments),
+    )
+
+
+def helm(cluster: KindCluster, *arguments: str) -> str:
+    """Runs helm against the cluster, in the operator's namespace, and returns what it prints."""
+    program = find_helm(build=True)
+    assert program is not None
+    done = subprocess.run(
+        [program, "--namespace", SYSTEM, *arguments],
+        env=os.environ | cluster.exports(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@dataclass
+class Load:
+    """Requests to a service, one after another.
+
+    Attributes:
+        url: Of the service.
+        answers: Status and version of each answer, in their order.
+        errors: Requests that got no answer.
+    """
+
+    url: str
+    answers: list[tuple[int, str]] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def __enter__(self) -> Load:
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        assert self._thread is not None
+        self._thread.join(timeout=60)
+
+    def versions(self) -> Counter[str]:
+        """Returns how many answers came from which version."""
+        return Counter(version for _, version in self.answers)
+
+    def _run(self) -> None:
+        body = {"inputs": ["a gripping film that one wants to see again"]}
+        while not self._stop.is_set():
+            try:
+                answer = httpx.post(f"{self.url}/predict", json=body, timeout=30)
+                self.answers.append((answer.status_code, answer.headers.get("x-model-version", "")))
+            except httpx.HTTPError as error:
+                self.errors.append(repr(error))
+            time.sleep(0.2)
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as there:
+        return there.connect_ex(("127.0.0.1", port)) == 0
