@@ -50,7 +50,8 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[KindCluster]:
     try:
         steps = Steps(show)
         found = bring_up(Wanted(), steps, install=in_ci)
-        if os.environ.get("ANNEAL_E2E_IMAGES") != "loaded":  # a short cut while one works on the tests themselves
+        # "loaded" is a short cut while one works on the tests themselves.
+        if os.environ.get("ANNEAL_E2E_IMAGES") != "loaded":
             load_product(found, steps, install=in_ci)
         show(steps.table())
     except ClusterError as error:

@@ -115,9 +115,11 @@ def test_a_store_without_room(namespace: Namespace, job: dict[str, Any]) -> None
         namespace.kubectl("apply", "--server-side", "--filename=-", stdin=json.dumps(manifest))
     try:
         with _applied(namespace, job, "no-space", store={"uri": "pvc://small/store"}) as name:
+            # The first checkpoint does not fit, and no new worker tries the same once more.
             namespace.until(
-                "it says DiskFull", lambda: namespace.status(name).get("reason") == "DiskFull", 900
+                "it says DiskFull", lambda: namespace.status(name).get("reason") == "DiskFull", 420
             )
+            assert "PersistentVolumeClaim" in namespace.status(name)["hint"]
     finally:
         namespace.kubectl("delete", "pvc", "small", "--wait=false")
         namespace.cluster.kubectl("delete", "pv", volume, "--wait=false")

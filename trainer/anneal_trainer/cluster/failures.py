@@ -6,6 +6,7 @@ import errno
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from anneal_api.attempt import PartFailure
 from anneal_api.errors import AnnealError, ExitCode, Problem, Reason
@@ -55,7 +56,7 @@ def ending_of(error: BaseException) -> Ending:
     if any(_is_full(cause) for cause in _chain(error)):
         return _ending(
             Reason.DISK_FULL,
-            f"The disk is full: {_place_or_words(error)}.",
+            error.what if _says_so(error) else f"The disk is full: {_place_or_words(error)}.",
             hint="Make the PersistentVolumeClaim larger, or remove what is not needed: the next attempt goes on.",
             exit_code=ExitCode.RESOURCE_UNAVAILABLE,
         )
@@ -126,10 +127,16 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         current = current.__cause__ or (None if hidden else current.__context__)
 
 
+def _says_so(error: BaseException) -> TypeGuard[AnnealError]:
+    return isinstance(error, AnnealError) and error.reason is Reason.DISK_FULL
+
+
 def _is_full(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return error.errno in _FULL
-    return not isinstance(error, AnnealError) and _FULL_IN_WORDS.search(str(error)) is not None
+    if isinstance(error, AnnealError):
+        return _says_so(error)
+    return _FULL_IN_WORDS.search(str(error)) is not None
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

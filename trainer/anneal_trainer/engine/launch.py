@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import tempfile
 import threading
@@ -25,6 +26,7 @@ from anneal_trainer.engine.plan import TrainingPlan, WorkerGroup
 from anneal_trainer.engine.progress import Progress, ProgressBoard
 from anneal_trainer.engine.state import TrainingState
 
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _POLL_SECONDS = 0.5
 _RESTARTS = 2
 """A lost worker is replaced this many times; each time training goes on from the newest checkpoint."""
@@ -73,13 +75,29 @@ class RayWorkers:
         return Path(checkpoint.to_directory()) if checkpoint else None
 
     def save(self, write: Callable[[Path], None], *, metrics: dict[str, float]) -> None:
-        """See `Workers.save`. Ray counts a checkpoint as kept a moment after this returns, at its next poll."""
+        """See `Workers.save`. Ray counts a checkpoint as kept a moment after this returns, at its next poll.
+
+        Raises:
+            TrainingFailed: There is no room for it, in every process: a new worker would only meet the full disk again.
+        """
+        full: TrainingFailed | None = None
         if self._rank != 0:
             ray.train.report(metrics)
-            return
-        with tempfile.TemporaryDirectory(prefix="anneal-checkpoint-") as folder:
-            write(Path(folder))
-            ray.train.report(metrics, checkpoint=Checkpoint.from_directory(folder))
+        else:
+            try:
+                with tempfile.TemporaryDirectory(prefix="anneal-checkpoint-") as folder:
+                    write(Path(folder))
+                    ray.train.report(metrics, checkpoint=Checkpoint.from_directory(folder))
+            except OSError as error:
+                if error.errno not in _FULL:
+                    raise
+                full = classify(error)
+        if self._world_size > 1:
+            told = [full]
+            torch.distributed.broadcast_object_list(told, src=0, device=self.device)
+            (full,) = told
+        if full is not None:
+            raise full
 
     def show(self, progress: Progress) -> None:
         """See `Workers.show`."""

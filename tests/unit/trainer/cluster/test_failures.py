@@ -56,6 +56,11 @@ def os_error(number: int, name: str = "/mnt/pvc/models/x") -> OSError:
             Reason.DISK_FULL,
             ExitCode.RESOURCE_UNAVAILABLE,
         ),
+        (
+            TrainingFailed("The disk is full.", remedy="Run again.", reason=Reason.DISK_FULL),
+            Reason.DISK_FULL,
+            ExitCode.RESOURCE_UNAVAILABLE,
+        ),
         (os_error(errno.EACCES), Reason.RESOURCE_UNAVAILABLE, ExitCode.RESOURCE_UNAVAILABLE),
         (os_error(errno.EROFS), Reason.RESOURCE_UNAVAILABLE, ExitCode.RESOURCE_UNAVAILABLE),
         (os_error(errno.ESTALE), Reason.INTERNAL, ExitCode.INTERNAL),
