@@ -18,13 +18,14 @@ _QUICKSTART = REPOSITORY / "manifests" / "quickstart"
 _JOB = "reviews"
 _SYSTEM = "anneal-system"
 _MINUTES = 60
-_ROWS = {"train": 480, "validation": 96, "test": 96}
-_EPOCHS = 3
+_ROWS = {"train": 1280, "validation": 96, "test": 96}
+_EPOCHS = 6
+_STEPS_OF_EPOCH = 40  # after each, there is a checkpoint
 
 
 @pytest.fixture(scope="module")
 def objects(namespace: Namespace) -> list[dict[str, Any]]:
-    """The quickstart with fewer rows, one more epoch, and no bar that a model of few rows would fail."""
+    """The quickstart with fewer rows, more epochs, and no bar that a model of few rows would fail."""
     rendered = namespace.cluster.kubectl("kustomize", str(_QUICKSTART))
     found: list[dict[str, Any]] = list(YAML(typ="safe", pure=True).load_all(rendered))
     for body in found:
@@ -88,6 +89,7 @@ def test_killing_the_operator_while_it_prepares_and_trains_loses_nothing(running
 
 
 def test_an_api_server_that_restarts_disturbs_nothing(running: Namespace) -> None:
+    before = _step(running)
     for node in running.cluster.nodes:
         running.cluster.docker.output("exec", node, "pkill", "-f", "^kube-apiserver|/kube-apiserver ")
 
@@ -100,6 +102,9 @@ def test_an_api_server_that_restarts_disturbs_nothing(running: Namespace) -> Non
 
 
 def test_a_lost_worker_is_a_new_attempt_that_resumes_from_the_checkpoint(running: Namespace) -> None:
+    running.until(
+        "there is a checkpoint", lambda: _step(running) > _STEPS_OF_EPOCH + 5, 5 * _MINUTES, about=_JOB
+    )
     _kill(running, _training_pods(running, 1, "worker"))
     running.until("attempt 2", lambda: running.status(_JOB)["attempt"] == 2, 3 * _MINUTES, about=_JOB)
     running.until(

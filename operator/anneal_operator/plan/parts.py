@@ -46,7 +46,7 @@ class Stand(StrEnum):
     ENDING = "ending"
     """It is done, as far as its report or its object tells, and the other is yet to say so."""
     SUCCEEDED = "succeeded"
-    """Its report and its object tell of success."""
+    """Its report tells of success, and its object is at its end or gone."""
     FAILED = "failed"
     """It came to a bad end."""
 
@@ -117,18 +117,15 @@ def _without_object(
 def _ended(
     observed: Observed, run: Run, body: Object, report: PartReport | None, pods: tuple[Object, ...]
 ) -> PartStand:
-    good = workloads.has_succeeded(body)
-    if good and report is not None and report.state is PartState.SUCCEEDED:
+    if report is not None and report.state is PartState.SUCCEEDED:
+        # Its result lies in the store, however its object ended: KubeRay fails a RayJob whose end it slept through.
         return PartStand(Stand.SUCCEEDED, body, report)
+    good = workloads.has_succeeded(body)
     final = report is not None and report.state is not PartState.RUNNING
     left = _grace_left(workloads.ended_at(body), observed.now)
     if not final and left > 0 and (good or killed(run.part, pods) is None):
         return PartStand(Stand.ENDING, body, report, look_again=left)
-    failure = why_failed(run.part, body, report, pods)
-    if final and not good and report is not None and report.failure is None:
-        what = f"The {run.part} part reported success, but its {kind_of(run.part)} failed: {workloads.why_ended(body)}"
-        failure = trouble(StatusReason.INTERNAL, what)
-    return PartStand(Stand.FAILED, body, report, failure)
+    return PartStand(Stand.FAILED, body, report, why_failed(run.part, body, report, pods))
 
 
 def _under_way(
