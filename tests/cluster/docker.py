@@ -119,6 +119,14 @@ class Docker:
         classic = {} if self._try("buildx", "version") else {"DOCKER_BUILDKIT": "0"}
         return self.environment() | classic
 
+    def forget_old_builds(self) -> None:
+        """Removes images without a name that are a day old, which earlier builds left: each may hold a whole PyTorch.
+
+        Only of a private daemon: what lies in another is not ours.
+        """
+        if self.host:
+            self._try("image", "prune", "--force", "--filter", "until=24h")
+
     def can_pull(self) -> bool:
         """Returns whether images can be pulled: tries a tiny one, and leaves no trace of it."""
         had = self.image_id(_TINY_IMAGE)

@@ -168,6 +168,7 @@ class KindCluster:
             images = ["exec", node, "ctr", "--namespace=k8s.io", "images"]
             if f"{_IMAGE_LABEL}={identity}" in self.docker.output(*images, "ls", f"name=={reference}"):
                 continue
+            self.docker.output(*images, "rm", reference)  # else a large one would lie there twice for a while
             import_images(self.docker, [tag], node)
             self.docker.output(*images, "label", reference, f"{_IMAGE_LABEL}={identity}")
 

@@ -38,6 +38,7 @@ def load_product(cluster: KindCluster, steps: Steps, *, install: bool = False, t
         ClusterError: One of them cannot be built or loaded.
     """
     tag = tag or chart_version()
+    cluster.docker.forget_old_builds()
     arguments = (
         {"TORCH_BACKEND": "cpu"} if cluster.pulled else _local_bases(cluster.docker, steps, install=install)
     )
