@@ -18,6 +18,7 @@ import torch
 from ray.actor import ActorHandle
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer, get_device
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from anneal_api.errors import AnnealError, Interrupted, TrainingFailed
 from anneal_trainer.engine.checkpoint import MODEL_FOLDER, load_state
@@ -139,7 +140,10 @@ def run_training(
         TrainingFailed: Training broke, and restarting it did not help.
         Interrupted: A person stopped it.
     """
-    board = cast("ActorHandle[Any]", ray.remote(num_cpus=0)(ProgressBoard).remote())
+    # Beside the driver: on a worker's machine it would be lost with the worker, and nobody would hear of its successor.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    actor: Any = ray.remote(num_cpus=0)(ProgressBoard)
+    board: ActorHandle[Any] = actor.options(scheduling_strategy=here).remote()
     trainer = TorchTrainer(
         _train_worker,  # type: ignore[arg-type]  # typed as if it returned nothing
         train_loop_config={"plan": plan, "board": board},
