@@ -54,15 +54,15 @@ quickstart: ## Train, evaluate, compress, gate, publish and serve the quickstart
 dev: $(VENV)/.dev ## Install what development and tests need
 
 .PHONY: test
-test: ## Check style, types and layers, then run all tests (about 30 minutes)
-	@if [ ! -e $(VENV)/.dev ]; then echo "This installs anneal and its test tools into $(VENV)/, then runs about 30 minutes of tests; the first run"; echo "builds an API server for them too, where Go is installed (10 minutes, into ~/.cache/anneal)."; fi
+test: ## Check style, types and layers, then run all tests (about 50 minutes)
+	@if [ ! -e $(VENV)/.dev ]; then echo "This installs anneal and its test tools into $(VENV)/, then runs about 50 minutes of tests; the first run"; echo "builds an API server and, where Docker answers or can be started, a kind cluster with images of 7 GB for them too"; echo "(20 minutes, into ~/.cache/anneal and Docker)."; fi
 	@$(MAKE) --no-print-directory $(VENV)/.dev
 	@$(MAKE) --no-print-directory lint
 	@$(BIN)/pytest $(ARGS)
 
 .PHONY: nightly
-nightly: $(VENV)/.dev ## Run the tests that take too long for every change (about 20 minutes)
-	@ANNEAL_NIGHTLY=1 $(BIN)/pytest tests/integration/chain/test_cluster_parts.py tests/integration/serving/test_version_switch.py $(ARGS)
+nightly: $(VENV)/.dev ## Run the tests that take too long for every change (about 40 minutes)
+	@ANNEAL_NIGHTLY=1 $(BIN)/pytest tests/integration/chain/test_cluster_parts.py tests/integration/serving/test_version_switch.py tests/e2e $(ARGS)
 
 .PHONY: unit
 unit: $(VENV)/.dev ## Run the unit tests (about a minute)

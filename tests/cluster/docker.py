@@ -259,6 +259,8 @@ def _start(say: Say) -> None:
     folder = _folder()
     folder.mkdir(parents=True, exist_ok=True)
     say(f"No usable Docker answers: starting a private one in {folder}.")
+    for stale in (folder / "dockerd.pid", folder / "run" / "containerd" / "containerd.pid"):
+        stale.unlink(missing_ok=True)  # of a daemon that was killed: the number may be another process's by now
     runtime = binary("runc-within", say=say)
     if not Path("/sys/class/net", _BRIDGE).exists():
         for command in (

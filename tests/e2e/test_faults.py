@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
@@ -13,6 +14,11 @@ import pytest
 from cluster.product_images import REPOSITORY
 from kind_world import Namespace
 from ruamel.yaml import YAML
+
+pytestmark = pytest.mark.skipif(
+    os.environ.get("ANNEAL_NIGHTLY") != "1",
+    reason="ten minutes of killing pods on a real cluster: make nightly",
+)
 
 _QUICKSTART = REPOSITORY / "manifests" / "quickstart"
 _JOB = "reviews"
