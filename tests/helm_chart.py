@@ -137,7 +137,7 @@ CASES: dict[str, dict[str, Any]] = {
             "stepResources": {"requests": {"cpu": 1}},
             "servingResources": {"limits": {"memory": "6Gi"}},
         },
-        "store": "s3://models/anneal",
+        "store": "pvc://everyones/anneal",
         "watchNamespaces": ["team-a", "team-b"],
         "retries": {"maxAttempts": 2, "backoffSeconds": 2.5, "maxBackoffSeconds": 20},
         "timeouts": {"heartbeatSeconds": 120, "unreadySeconds": 1000000},

@@ -12,7 +12,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,13 +24,15 @@ from kuberay_source import kuberay_folder
 from operator_world import install_crd
 from simulated_reports import STAGES, SimulatedStore, now
 
-from anneal_operator.cluster.credentials import from_kubeconfig
+from anneal_operator.cluster.credential_sources import from_kubeconfig
 from anneal_operator.cluster.kinds import CONFIG_MAP, JOB, OURS, POD, RAY_JOB, RAY_SERVICE, Kind
+from anneal_operator.cluster.sessions import session
 from anneal_operator.resources.names import (
     ATTEMPT_LABEL,
     GENERATION_LABEL,
     JOB_LABEL,
     PART_LABEL,
+    UID_LABEL,
     VERSION_LABEL,
 )
 
@@ -63,6 +65,7 @@ class KubeRaySimulator:
         namespace: Where; empty: everywhere.
         pace: Seconds between two states.
         pods: Whether pods are created.
+        requests: How many requests are under way at a time; 0: any number.
         fails: Tells, from the labels of a part, the reason that it fails with; None: it succeeds.
         bad_versions: Versions whose parity probe fails.
         unready_versions: Versions that never get ready.
@@ -74,6 +77,7 @@ class KubeRaySimulator:
     namespace: str = ""
     pace: float = 0.02
     pods: bool = True
+    requests: int = 0
     fails: Callable[[Mapping[str, str]], str | None] = lambda _: None
     bad_versions: set[int] = field(default_factory=set)
     unready_versions: set[int] = field(default_factory=set)
@@ -85,12 +89,13 @@ class KubeRaySimulator:
         self._playing: dict[str, asyncio.Task[None]] = {}
         self._served: dict[str, int] = {}
         self._session: aiohttp.ClientSession
+        slots = asyncio.Semaphore(self.requests) if self.requests else nullcontext()
+        self._slots: AbstractAsyncContextManager[object] = slots
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[KubeRaySimulator]:
         """Works while the block runs. What went wrong in it is raised at the end."""
-        credentials = from_kubeconfig([self.server.kubeconfig])
-        self._session = credentials.session()
+        self._session = session(from_kubeconfig([self.server.kubeconfig]))
         self._session.headers["User-Agent"] = "simulator"
         watches = [asyncio.create_task(self._watch(kind)) for kind in (JOB, RAY_JOB, RAY_SERVICE)]
         try:
@@ -280,7 +285,8 @@ class KubeRaySimulator:
 
     async def _end_pods(self, body: Body, *, good: bool) -> None:
         meta = body["metadata"]
-        _, found = await self._ask("GET", POD.path(meta["namespace"]))
+        mine = f"labelSelector={UID_LABEL}={meta['labels'][UID_LABEL]}"
+        _, found = await self._ask("GET", f"{POD.path(meta['namespace'])}?{mine}")
         for pod in found["items"]:
             owners = pod["metadata"].get("ownerReferences") or ()
             if any(owner["uid"] == meta["uid"] for owner in owners):
@@ -358,9 +364,10 @@ class KubeRaySimulator:
     ) -> tuple[int, Any]:
         data = None if body is None else json.dumps(body).encode()
         headers = {} if data is None else {"Content-Type": media_type}
-        async with self._session.request(
-            method, self.server.url + path, data=data, headers=headers
-        ) as answer:
+        async with (
+            self._slots,
+            self._session.request(method, self.server.url + path, data=data, headers=headers) as answer,
+        ):
             return answer.status, await answer.json()
 
     async def _pause(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from model_controllers import PARTS, START, ModelControllers
 
-from anneal_api.job import API_VERSION, KIND
+from anneal_api.identity import API_VERSION, KIND
 from anneal_api.status import FineTuneJobStatus
 from anneal_operator.plan.actions import Apply, Create, Delete, Plan, SetFinalizer
 from anneal_operator.plan.decide import plan

@@ -40,7 +40,7 @@ FULL: dict[str, Any] = {
     "model": {"source": "pvc://base-models/bert", "secretRef": {"name": "hub-token"}},
     "data": {
         "train": {"uri": "pvc://datasets/reviews/train.csv"},
-        "validation": {"uri": "pvc://datasets/reviews/validation.csv"},
+        "validation": {"uri": "configmap://small-sets/validation.csv"},
         "test": {"uri": "pvc://held-out/test.csv"},
     },
     "resources": {

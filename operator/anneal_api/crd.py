@@ -6,7 +6,8 @@ from typing import Any
 
 from anneal_api.crd_rules import CEL_RULES
 from anneal_api.crd_schema import Schema, structural
-from anneal_api.job import GROUP, KIND, VERSION, FineTuneJob, FineTuneJobSpec
+from anneal_api.identity import GROUP, KIND, VERSION
+from anneal_api.job import FineTuneJob, FineTuneJobSpec
 from anneal_api.status import FineTuneJobStatus
 
 SINGULAR = "finetunejob"

@@ -16,7 +16,7 @@ from anneal_api.job import MAX_NAME
 from anneal_api.rules import DATA_PLACES, MODEL_PLACES, PLACES
 from anneal_api.spec.data import Split
 from anneal_api.spec.model import ModelSource
-from anneal_api.uris import CLAIM_PLACE, CLIMBS, HUB_ID
+from anneal_api.uris import BUCKET_PLACE, CLAIM_PLACE, CLIMBS, CONFIG_MAP_FILE, HUB_ID
 
 
 class CelReason(StrEnum):
@@ -69,6 +69,8 @@ def _has_scheme(known: frozenset[str]) -> str:
 _NO_LOCAL_DISK = "a pod does not have the disk of the machine that the manifest is written on"
 _CLAIM = "a place on a PersistentVolumeClaim is written pvc://CLAIM/PATH, and its path has no `..`"
 _IS_CLAIM = _literal("^(?i:pvc)://")
+_IS_CONFIG_MAP = _literal("^(?i:configmap)://")
+_IS_BUCKET = _literal("^(?i:s3)://")
 _OF_HUB = _literal("^(?i:hf)://")
 
 
@@ -82,16 +84,35 @@ def _claim(part: str, uri: str) -> CelRule:
     )
 
 
+def _bucket(part: str, uri: str) -> CelRule:
+    return CelRule(
+        part,
+        f"!self.{uri}.matches({_IS_BUCKET}) || self.{uri}.matches({_literal(BUCKET_PLACE)})",
+        f"{uri}: a place in a bucket is written s3://BUCKET/KEY, and a bucket's name has 3 to 63 lower-case letters, "
+        "digits, dashes and dots",
+        f".{uri}",
+    )
+
+
 def _source_rules(part: str) -> tuple[CelRule, ...]:
     return (
         CelRule(
             part,
             f"self.uri.matches({_has_scheme(DATA_PLACES)})",
-            f"uri: {_NO_LOCAL_DISK}; put the data on a PersistentVolumeClaim and write pvc://CLAIM/PATH, or use "
-            "hf://NAME or pkg://PACKAGE/PATH",
+            f"uri: {_NO_LOCAL_DISK}; put the data on a PersistentVolumeClaim and write pvc://CLAIM/PATH, a "
+            "small file into a ConfigMap and write configmap://NAME/FILE, or use s3://BUCKET/KEY, hf://NAME or "
+            "pkg://PACKAGE/PATH",
             ".uri",
         ),
         _claim(part, "uri"),
+        _bucket(part, "uri"),
+        CelRule(
+            part,
+            f"!self.uri.matches({_IS_CONFIG_MAP}) || self.uri.matches({_literal(CONFIG_MAP_FILE)})",
+            "uri: a file in a ConfigMap is written configmap://NAME/FILE; a ConfigMap has no folders, and its keys are "
+            "its files",
+            ".uri",
+        ),
         CelRule(
             part,
             f"!has(self.split) || self.uri.matches({_OF_HUB})",
@@ -170,11 +191,12 @@ _MODEL = (
     CelRule(
         "spec.model",
         f"self.source.matches({_has_scheme(MODEL_PLACES)}) || self.source.matches({_literal(HUB_ID)})",
-        f"source: {_NO_LOCAL_DISK}; write OWNER/NAME for a model of the hub, pvc://CLAIM/PATH for a folder, or "
-        "pkg://PACKAGE/PATH",
+        f"source: {_NO_LOCAL_DISK}; write OWNER/NAME for a model of the hub, pvc://CLAIM/PATH or "
+        "s3://BUCKET/KEY for a folder, or pkg://PACKAGE/PATH",
         ".source",
     ),
     _claim("spec.model", "source"),
+    _bucket("spec.model", "source"),
     CelRule(
         "spec.model",
         f"!has(self.revision) || self.revision == {_default(ModelSource, 'revision')} || "
@@ -190,6 +212,7 @@ _MODEL = (
         ".uri",
     ),
     _claim("spec.store", "uri"),
+    _bucket("spec.store", "uri"),
 )
 
 _DATA = (
@@ -206,6 +229,15 @@ _DATA = (
         f"(self.split.stratify != {_default(Split, 'stratify')} || self.split.seed != {_default(Split, 'seed')}))",
         "split has no effect, because no rows are cut out of `train`: remove it",
         ".split",
+        CelReason.FORBIDDEN,
+    ),
+    CelRule(
+        "spec.data",
+        "!has(self.secretRef) || "
+        f"[self.train.uri, has(self.validation) ? self.validation.uri : '', has(self.test) ? self.test.uri : '']"
+        f".exists(uri, uri.matches({_IS_BUCKET}))",
+        "secretRef is for data in a bucket (s3://), and there are none: remove it",
+        ".secretRef",
         CelReason.FORBIDDEN,
     ),
     CelRule(

@@ -8,7 +8,8 @@
     |-- ArtifactInvalid            a published model is missing, incomplete or altered
     |-- RequestInvalid             a request to a served model cannot be answered (a 4xx)
     |-- TrainingFailed             training broke: out of memory, a lost worker, a diverged loss
-    |-- ResourceUnavailable        a port, a file, a lock or the memory that a run needs is taken
+    |-- ResourceUnavailable        a port, a file, a lock, memory or the cluster is taken or out of reach
+    |-- ObjectNotFound             what was asked for is not in the cluster
     `-- Interrupted                a person stopped the run; the next one continues it
 
 Each class has a `reason`, the word that status, logs and metrics use, and an exit code, the one of the command line.
@@ -36,6 +37,7 @@ class Reason(StrEnum):
     COLLECTIVE = "Collective"
     USER_CODE = "UserCode"
     RESOURCE_UNAVAILABLE = "ResourceUnavailable"
+    NOT_FOUND = "NotFound"
     INTERRUPTED = "Interrupted"
     INTERNAL = "Internal"
 
@@ -53,6 +55,8 @@ class ExitCode(IntEnum):
     TRAINING_FAILED = 7
     ARTIFACT_INVALID = 8
     RESOURCE_UNAVAILABLE = 9
+    NOT_FOUND = 10
+    JOB_FAILED = 11
     INTERRUPTED = 130
 
 
@@ -175,10 +179,17 @@ class TrainingFailed(AnnealError):
 
 
 class ResourceUnavailable(AnnealError):
-    """Something that the run needs is taken or too small: a port, a lock, disk, memory."""
+    """Something that is needed is taken, too small or out of reach: a port, a lock, disk, memory, a cluster."""
 
     default_reason = Reason.RESOURCE_UNAVAILABLE
     exit_code = ExitCode.RESOURCE_UNAVAILABLE
+
+
+class ObjectNotFound(AnnealError):
+    """What was asked for is not in the cluster: the job, or the pod that ran a part of it."""
+
+    default_reason = Reason.NOT_FOUND
+    exit_code = ExitCode.NOT_FOUND
 
 
 class Interrupted(AnnealError):

@@ -17,11 +17,6 @@ from anneal_api.spec.serving import Retention, Rollout, Serving
 from anneal_api.spec.training import Training, Tuning
 from anneal_api.tasks import Task
 
-GROUP = "anneal.dev"
-VERSION = "v1alpha1"
-API_VERSION = f"{GROUP}/{VERSION}"
-KIND = "FineTuneJob"
-
 MAX_NAME = 63
 """Longest name of a job: as long as the value of a label may be."""
 

@@ -20,7 +20,7 @@ from anneal_api.spec.evaluation import Gate
 from anneal_api.spec.model import ModelSource
 from anneal_api.spec.resources import TaintEffect, TolerationOperator
 from anneal_api.suggestions import closest, short
-from anneal_api.uris import CLAIM_PLACE, CLIMBS, scheme_of
+from anneal_api.uris import BUCKET_PLACE, CLAIM_PLACE, CLIMBS, CONFIG_MAP_FILE, scheme_of
 
 Rule = Callable[[FineTuneJobSpec], Iterator[Problem]]
 
@@ -28,7 +28,7 @@ PLACES = frozenset({"", "file", "pvc", "s3", "gs"})
 """The schemes of a store; an empty one is a path."""
 MODEL_PLACES = PLACES | {"pkg"}
 """The schemes of a base model; an empty one is a path or a hub id."""
-DATA_PLACES = PLACES | {"pkg", "hf"}
+DATA_PLACES = PLACES | {"configmap", "pkg", "hf"}
 """The schemes of a data source."""
 
 _FULL_TRAFFIC = 100
@@ -63,6 +63,33 @@ def claims_have_names(spec: FineTuneJobSpec) -> Iterator[Problem]:
             yield Problem(f"{short(uri)} names no PersistentVolumeClaim.", path, remedy)
         elif re.search(CLIMBS, rest):
             yield Problem(f"{short(uri)} leads out of its claim.", path, "Leave `..` out of the path.")
+
+
+def config_maps_have_files(spec: FineTuneJobSpec) -> Iterator[Problem]:
+    """`configmap://NAME/FILE` names a ConfigMap and one of its keys."""
+    for path, source in _sources(spec):
+        rest = source.uri.partition("://")[2]
+        if scheme_of(source.uri) != "configmap" or not rest.strip("/"):
+            continue
+        if not re.search(CONFIG_MAP_FILE, source.uri):
+            remedy = "Write `configmap://NAME/FILE`; a ConfigMap has no folders, and its keys are its files."
+            yield Problem(f"{short(source.uri)} names no file in a ConfigMap.", f"{path}.uri", remedy)
+
+
+def buckets_have_names(spec: FineTuneJobSpec) -> Iterator[Problem]:
+    """`s3://BUCKET/KEY` names a bucket."""
+    for path, uri, _ in _places(spec):
+        if scheme_of(uri) == "s3" and uri.partition("://")[2].strip("/") and not re.search(BUCKET_PLACE, uri):
+            remedy = "Write `s3://BUCKET/KEY`; a bucket's name has 3 to 63 lower-case letters, digits, dashes and dots."
+            yield Problem(f"{short(uri)} names no bucket.", path, remedy)
+
+
+def secrets_open_buckets(spec: FineTuneJobSpec) -> Iterator[Problem]:
+    """`data.secretRef` is given only where data lie in a bucket."""
+    of_buckets = any(scheme_of(source.uri) == "s3" for _, source in _sources(spec))
+    if spec.data.secret_ref is not None and not of_buckets:
+        what = "The Secret is for data in a bucket, and there are none."
+        yield Problem(what, "spec.data.secretRef", "Remove it.")
 
 
 def only_the_hub_has_revisions(spec: FineTuneJobSpec) -> Iterator[Problem]:
@@ -251,6 +278,9 @@ def rollout_rises_to_all_traffic(spec: FineTuneJobSpec) -> Iterator[Problem]:
 RULES: tuple[Rule, ...] = (
     places_are_known,
     claims_have_names,
+    config_maps_have_files,
+    buckets_have_names,
+    secrets_open_buckets,
     only_the_hub_has_revisions,
     sources_use_their_fields,
     held_out_rows_have_one_source,

@@ -146,4 +146,4 @@ ShortText = Annotated[str, Field(min_length=1, max_length=253)]
 
 Uri = Annotated[str, Field(min_length=1, max_length=2048)]
 """Where something lies: a path, or one of `file://ABSOLUTE`, `pkg://PACKAGE/PATH`, `hf://NAME[/CONFIG]`,
-`pvc://CLAIM/PATH`, `s3://BUCKET/KEY`, `gs://BUCKET/KEY`."""
+`pvc://CLAIM/PATH`, `configmap://NAME/FILE`, `s3://BUCKET/KEY`, `gs://BUCKET/KEY`."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import Any
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from anneal_api.attempt import Part
 from anneal_api.report import Score
@@ -320,3 +322,22 @@ class FineTuneJobStatus(ApiModel):
     """Hours of training, times GPUs."""
     finished_at: Timestamp | None = None
     """When the job succeeded or failed, RFC 3339."""
+
+
+def read_status(document: Mapping[str, Any]) -> tuple[FineTuneJobStatus, tuple[str, ...]]:
+    """Reads a status that another version of anneal may have written.
+
+    Args:
+        document: The `status` of a FineTuneJob; empty where none is written yet.
+
+    Returns:
+        The status, and the fields that cannot be read and are left out. Fields that are unknown here do not count.
+    """
+    readable, left_out = dict(document), list[str]()
+    while True:
+        try:
+            return FineTuneJobStatus.model_validate(readable, extra="ignore"), tuple(left_out)
+        except ValidationError as error:
+            unreadable = {str(details["loc"][0]) for details in error.errors() if details["loc"]}
+            left_out += sorted(unreadable)
+            readable = {name: value for name, value in readable.items() if name not in unreadable}

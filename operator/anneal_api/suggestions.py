@@ -44,12 +44,14 @@ class ManifestField:
         name: Its name in the manifest: `metric`.
         owner: The model that has it.
         info: Its type, default, limits and description.
+        default: What it is where the manifest leaves it out; meaningless where it is required.
     """
 
     path: str
     name: str
     owner: type[BaseModel]
     info: FieldInfo
+    default: object
 
     @property
     def parent(self) -> str:
@@ -62,11 +64,6 @@ class ManifestField:
         text = " ".join((self.info.description or "").split())
         sentence, end, _ = text.partition(". ")
         return sentence + end.strip()
-
-    @property
-    def default(self) -> object:
-        """What it is where the manifest leaves it out; meaningless where it is required."""
-        return self.info.get_default(call_default_factory=True, validated_data={})
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -174,7 +171,9 @@ def _fields_of(model: type[BaseModel], prefix: str) -> Iterator[ManifestField]:
     for attribute, info in model.model_fields.items():
         name = info.alias or attribute
         path = f"{prefix}.{name}" if prefix else name
-        yield ManifestField(path, name, model, info)
+        # Asked for once, for pydantic looks into the factory's signature each time.
+        default = info.get_default(call_default_factory=True, validated_data={})
+        yield ManifestField(path, name, model, info, default)
         nested, suffix = _nested_model(info.annotation)
         if nested is not None:
             yield from _fields_of(nested, path + suffix)

@@ -38,7 +38,8 @@ LATER: dict[str, str] = {
 """Per field that does nothing yet, what to do instead. Left out or equal to its default, it is no problem."""
 
 CLUSTER_ONLY: dict[str, str] = {
-    "spec.model.secretRef": "Remove it and set HF_TOKEN",
+    "spec.model.secretRef": "Remove it and set HF_TOKEN, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for a bucket",
+    "spec.data.secretRef": "Remove it and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
     "spec.resources.memory": "Remove it (`training.maxBatchTokens` bounds memory)",
     "spec.resources.sharedMemory": "Remove it",
     "spec.resources.nodeSelector": "Remove it",
@@ -54,16 +55,16 @@ TASKS = frozenset({Task.TEXT_CLASSIFICATION})
 """The tasks that can be trained."""
 
 LATER_SCHEMES = frozenset({"s3", "gs"})
-"""The kinds of place that cannot be read anywhere yet."""
+"""The kinds of place that not every field takes yet."""
 
 _MODEL_SCHEMES = {
-    Place.MACHINE: frozenset({"", "file", "pkg"}),
-    Place.CLUSTER: frozenset({"", "pvc", "pkg"}),
+    Place.MACHINE: frozenset({"", "file", "pkg", "s3"}),
+    Place.CLUSTER: frozenset({"", "pvc", "pkg", "s3"}),
 }
 _STORE_SCHEMES = {Place.MACHINE: frozenset({"", "file"}), Place.CLUSTER: frozenset({"pvc"})}
 _DATA_SCHEMES = {
-    Place.MACHINE: frozenset({"", "file", "pkg", "hf"}),
-    Place.CLUSTER: frozenset({"pvc", "pkg", "hf"}),
+    Place.MACHINE: frozenset({"", "file", "pkg", "hf", "s3"}),
+    Place.CLUSTER: frozenset({"pvc", "configmap", "pkg", "hf", "s3"}),
 }
 
 SCHEMES: dict[str, dict[Place, frozenset[str]]] = {
@@ -114,11 +115,11 @@ def _unreachable(pattern: str, path: str, uri: str, place: Place) -> Iterator[Pr
         if scheme or scheme not in schemes[place] or not is_hub_id(uri):
             what = "A pod does not have the disk of the machine that the manifest is written on."
             yield Problem(what, path, _remote_places(pattern))
-    elif place is Place.MACHINE and scheme == "pvc":
+    elif place is Place.MACHINE and scheme in schemes[Place.CLUSTER] - schemes[place]:
         what = f"Places like `{scheme}://` are on a cluster."
         yield Problem(what, path, "Use a path on this machine, or apply the manifest to a cluster.")
-    elif scheme in LATER_SCHEMES:
-        what = f"Places like `{scheme}://` are not supported yet."
+    elif scheme in LATER_SCHEMES - schemes[place]:
+        what = f"Places like `{scheme}://` are not supported here yet."
         remedy = "Use a path on this machine." if place is Place.MACHINE else _remote_places(pattern)
         yield Problem(what, path, remedy)
 
@@ -126,6 +127,8 @@ def _unreachable(pattern: str, path: str, uri: str, place: Place) -> Iterator[Pr
 def _remote_places(pattern: str) -> str:
     ways = {
         "pvc": "Put it on a PersistentVolumeClaim and write `pvc://CLAIM/PATH`",
+        "configmap": "a small file into a ConfigMap and write `configmap://NAME/FILE`",
+        "s3": "into a bucket and write `s3://BUCKET/KEY`",
         "pkg": "into a package of the image and write `pkg://PACKAGE/PATH`",
         "hf": "on the hub and write `hf://NAME`",
         "": "on the hub and write `OWNER/NAME`",

@@ -1,4 +1,4 @@
-"""How the places in a manifest are written: `pvc://CLAIM/PATH`, `hf://NAME`, a path, a hub id."""
+"""How places are written in a manifest: `pvc://CLAIM/PATH`, `configmap://NAME/FILE`, `hf://NAME`, a path, a hub id."""
 
 from __future__ import annotations
 
@@ -9,6 +9,15 @@ HUB_ID = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_.-]+)?$"
 
 CLAIM_PLACE = r"^(?i:pvc)://[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?(/|$)"
 """The begin of a place on a PersistentVolumeClaim, as a regular expression that Python and CEL read alike."""
+
+CONFIG_MAP_FILE = (
+    r"^(?i:configmap)://[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?"  # the name of an object
+    r"/[.]?[-_A-Za-z0-9][-._A-Za-z0-9]{0,251}$"  # a key, which is never two dots or begins with them
+)
+"""A file in a ConfigMap, as a regular expression that Python and CEL read alike."""
+
+BUCKET_PLACE = r"^(?i:s3)://[a-z0-9][-a-z0-9.]{1,61}[a-z0-9](/|$)"
+"""The begin of a place in an S3 bucket, as a regular expression that Python and CEL read alike."""
 
 CLIMBS = r"(^|/)\.\.(/|$)"
 """A path that leads upwards, as a regular expression that Python and CEL read alike."""

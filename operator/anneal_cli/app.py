@@ -16,6 +16,7 @@ import typer
 from anneal_api.errors import ExitCode
 from anneal_api.place import Place
 from anneal_cli.console import errors_explained
+from anneal_cli.log_part import LogPart
 
 app = typer.Typer(
     name="anneal",
@@ -155,3 +156,88 @@ def predict(
     from anneal_cli.predict_command import predict as predict_texts
 
     _finish(predict_texts(path, texts or [], as_json=output is OutputFormat.JSON))
+
+
+_Namespace = Annotated[
+    str, typer.Option("--namespace", "-n", help="Namespace of the job; default: that of the context.")
+]
+_Context = Annotated[str, typer.Option(help="Context of the kubeconfig; default: the current one.")]
+_KubeconfigFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="The kubeconfig; default: $KUBECONFIG or ~/.kube/config.")
+]
+
+
+@app.command()
+def status(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="A FineTuneJob in the cluster; none: list them.")
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Follow it until it is Ready, Succeeded or Failed.")
+    ] = False,
+    namespace: _Namespace = "",
+    all_namespaces: Annotated[
+        bool, typer.Option("--all-namespaces", "-A", help="List the jobs of all namespaces.")
+    ] = False,
+    output: Annotated[
+        OutputFormat, typer.Option("--output", "-o", help="How to print it.")
+    ] = OutputFormat.TEXT,
+    context: _Context = "",
+    kubeconfig: _KubeconfigFile = None,
+) -> None:
+    """Show how a job in the cluster stands, what is wrong with it, and what came out.
+
+    The exit code is 0, or where the job failed, the one that says why.
+    """
+    from anneal_cli.cluster_access import ClusterChoice
+    from anneal_cli.status_command import status as show_status
+    from anneal_cli.status_view import output_console
+
+    _finish(
+        show_status(
+            name,
+            choice=ClusterChoice(namespace, context, kubeconfig),
+            everywhere=all_namespaces,
+            watch=watch,
+            as_json=output is OutputFormat.JSON,
+            console=output_console(),
+        )
+    )
+
+
+@app.command()
+def logs(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A FineTuneJob in the cluster.")],
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with what is printed from now on.")
+    ] = False,
+    part: Annotated[
+        LogPart | None, typer.Option(help="Part of its way; default: the one that runs, or ran last.")
+    ] = None,
+    attempt: Annotated[
+        int | None, typer.Option(help="Number of the attempt; default: the newest.", min=1)
+    ] = None,
+    tail: Annotated[
+        int | None, typer.Option(help="Only so many of the last lines; default: all.", min=0)
+    ] = None,
+    namespace: _Namespace = "",
+    context: _Context = "",
+    kubeconfig: _KubeconfigFile = None,
+) -> None:
+    """Print what a job's pods print.
+
+    Followed without --part, it goes from part to part until the job is Ready, Succeeded or Failed.
+    """
+    from anneal_cli.cluster_access import ClusterChoice
+    from anneal_cli.logs_command import logs as print_logs
+
+    _finish(
+        print_logs(
+            name,
+            choice=ClusterChoice(namespace, context, kubeconfig),
+            part=part,
+            attempt=attempt,
+            follow=follow,
+            tail=tail,
+        )
+    )

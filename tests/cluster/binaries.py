@@ -110,6 +110,7 @@ RECIPES = {
         Recipe("runc-within", "v1", "", ".", 5),
         _recipe("helm", "helm.sh/helm/v3", versions.HELM, "/cmd/helm", 86),
         _recipe("kubeconform", "github.com/yannh/kubeconform", versions.KUBECONFORM, "/cmd/kubeconform", 10),
+        _recipe("minio", "github.com/minio/minio", versions.MINIO, "", 250),
     )
 }
 _OWNERS = {name: recipe.name for recipe in RECIPES.values() for name in (recipe.name, *recipe.called)}

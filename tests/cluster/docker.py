@@ -259,8 +259,9 @@ def _start(say: Say) -> None:
     folder = _folder()
     folder.mkdir(parents=True, exist_ok=True)
     say(f"No usable Docker answers: starting a private one in {folder}.")
+    # Of a daemon that was killed: the numbers may be other processes' by now.
     for stale in (folder / "dockerd.pid", folder / "run" / "containerd" / "containerd.pid"):
-        stale.unlink(missing_ok=True)  # of a daemon that was killed: the number may be another process's by now
+        stale.unlink(missing_ok=True)
     runtime = binary("runc-within", say=say)
     if not Path("/sys/class/net", _BRIDGE).exists():
         for command in (

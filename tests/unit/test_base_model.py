@@ -171,7 +171,7 @@ def test_a_folder_that_is_no_model_is_refused(
         ("a/b/c", "There is no folder 'a/b/c' (/nowhere/a/b/c)."),
         ("file:///nowhere/base", "There is no folder 'file:///nowhere/base' (/nowhere/base)."),
         ("pkg://no_such_model/model", "The Python package 'no_such_model' is not installed."),
-        ("s3://bucket/model", "'s3://bucket/model' cannot be read: s3:// is not supported here."),
+        ("gs://bucket/model", "'gs://bucket/model' cannot be read: gs:// is not supported here."),
     ],
 )
 def test_a_source_that_leads_nowhere_is_explained(source: str, expected: str) -> None:

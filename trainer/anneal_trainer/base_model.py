@@ -108,7 +108,7 @@ class ModelDescription:
 
 
 def resolve(model: ModelSource, *, base_folder: Path) -> BaseModel:
-    """Returns the base model's folder and revision. A hub model is downloaded into the hub's own cache.
+    """Returns the base model's folder and revision. What lies on the hub or in a bucket comes into the hub's cache.
 
     A source without a scheme is a folder where there is one of that name beside the manifest, else a hub id.
 
@@ -129,7 +129,8 @@ def resolve(model: ModelSource, *, base_folder: Path) -> BaseModel:
         check_folder(folder, source)
         return BaseModel(folder, source, commit)
     try:
-        folder = local_path(source, base_folder=base_folder)
+        in_bucket = scheme_of(source) == "s3"
+        folder = _brought(source) if in_bucket else local_path(source, base_folder=base_folder)
     except LocationError as error:
         raise ModelNotFound(error.what, where=_WHERE, remedy=error.remedy) from error
     if not is_folder(folder):
@@ -263,6 +264,23 @@ def predictor_config(
             "variant": "torch",
         }
     )
+
+
+def _brought(source: str) -> Path:
+    """Brings a model's files out of a bucket, beside those of the hub: pods of one job share that cache."""
+    from huggingface_hub import constants  # noqa: PLC0415  slow to import
+
+    from anneal_trainer.buckets import Bucket, Purpose, fetched_folder  # noqa: PLC0415  pyarrow is slow to import
+
+    bucket = Bucket(source, Purpose.MODEL)
+    files = [file for file in bucket.files() if any(fnmatchcase(file.name, pattern) for pattern in _FILES)]
+    files = [file for file in files if "/" not in file.name]
+    if not files:
+        raise LocationError(
+            f"There is no model at '{source}'.",
+            "Name the folder that save_pretrained() wrote: config.json, tokenizer and safetensors lie in it.",
+        )
+    return fetched_folder(bucket, files, Path(constants.HF_HOME) / "buckets")
 
 
 def _no_folder(source: str, folder: Path) -> ModelNotFound:

@@ -16,7 +16,7 @@ from typing import Any
 
 from anneal_api.job import FineTuneJobSpec
 from anneal_trainer.base_model import BaseModel
-from anneal_trainer.stage_keys import SHAPING_PARTS
+from anneal_trainer.stage_keys import SHAPELESS_FIELDS, SHAPING_PARTS
 from anneal_trainer.stages import StageFolder, StageResult
 
 _FOLDER = "handover"
@@ -85,6 +85,7 @@ def _results(stages: StageFolder, records: Mapping[str, Any]) -> Iterable[tuple[
 
 
 def _path(stages: StageFolder, spec: FineTuneJobSpec, processes: int) -> Path:
-    identity = [spec.model_dump(mode="json", include=SHAPING_PARTS), processes]
+    shape = spec.model_dump(mode="json", include=SHAPING_PARTS, exclude=SHAPELESS_FIELDS)
+    identity = [shape, processes]
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     return stages.root / _FOLDER / f"{digest[:16]}.json"

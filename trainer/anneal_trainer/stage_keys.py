@@ -19,6 +19,9 @@ Results = Mapping[str, StageResult]
 SHAPING_PARTS = {"task", "model", "data", "training", "tuning", "evaluation", "compression"}
 """Parts of the spec that shape a version; how it is served and kept does not make another one."""
 
+SHAPELESS_FIELDS = {"data": {"secret_ref"}}
+"""Fields in those parts that shape nothing: what opens the data is none of them."""
+
 
 def preflight(spec: FineTuneJobSpec, model: str, data: str, *, processes: int) -> Stage:
     """Returns what preflight depends on: rows, model, and the plan whose cost it estimates.
@@ -115,6 +118,6 @@ def publish(spec: FineTuneJobSpec, results: Results, store: Path) -> Stage:
             "trained": results["train"].digest,
             "gate": results["gate"].digest,
             "store": str(store),
-            "spec": spec.model_dump(mode="json", include=SHAPING_PARTS),
+            "spec": spec.model_dump(mode="json", include=SHAPING_PARTS, exclude=SHAPELESS_FIELDS),
         },
     )

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from anneal_api.schema import ApiModel, Name, ShortText, Uri
+from anneal_api.spec.model import SecretRef
 
 
 class DataFormat(StrEnum):
@@ -25,7 +26,8 @@ class DataSource(ApiModel):
 
     uri: Uri
     """A file or folder of files (`pvc://`, `s3://`, `gs://`, `pkg://`; on one machine a path, relative to the
-    manifest's folder, or `file://`) or a hub data set (`hf://NAME` or `hf://NAME/CONFIG`)."""
+    manifest's folder, or `file://`), a file in a ConfigMap of the job's namespace (`configmap://NAME/FILE`; a
+    ConfigMap holds 1 MiB) or a hub data set (`hf://NAME` or `hf://NAME/CONFIG`)."""
     format: DataFormat | None = None
     """How the file is written; absent: told by its ending."""
     split: ShortText | None = None
@@ -83,6 +85,9 @@ class Data(ApiModel):
     """Cuts validation and test rows out of `train`."""
     columns: Columns = Field(default_factory=Columns)
     """Which columns hold what."""
+    secret_ref: SecretRef | None = None
+    """Secret that opens the buckets with the data (`s3://`): `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, where
+    needed, `AWS_SESSION_TOKEN`, `AWS_REGION`, and `AWS_ENDPOINT_URL` of a store that is not Amazon's."""
     augment: list[dict[str, Any]] = Field(default_factory=list, max_length=16)
     """Ways to make more training rows, in order."""
     eval_sets: list[EvalSet] = Field(

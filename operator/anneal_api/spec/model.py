@@ -23,7 +23,8 @@ class ModelSource(ApiModel):
     revision: ShortText = "main"
     """Branch, tag or commit on the hub. It is resolved to a commit before training, and the commit is recorded."""
     secret_ref: SecretRef | None = None
-    """Secret whose key `token` opens a private or gated model."""
+    """Secret whose key `token` opens a private or gated model of the hub; for a bucket (`s3://`) it has the keys of
+    `data.secretRef`."""
 
 
 class Store(ApiModel):

@@ -20,6 +20,7 @@ from anneal_operator.cluster.credentials import Credentials
 from anneal_operator.cluster.errors import ApiError, Expired, Transient, Unavailable, error_of
 from anneal_operator.cluster.kinds import Kind
 from anneal_operator.cluster.retries import Backoff
+from anneal_operator.cluster.sessions import session
 from anneal_operator.plan.observed import Object
 from anneal_operator.resources.names import MANAGER
 
@@ -73,7 +74,7 @@ class Client:
         timeout: float = 30.0,
     ) -> None:
         self._credentials = credentials
-        self._session = credentials.session()
+        self._session = session(credentials)
         self._clock = clock or SystemClock()
         self._random = random or Random()  # noqa: S311  # spreads waits, hides nothing
         self._observer = observer

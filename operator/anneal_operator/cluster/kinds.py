@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from anneal_api.job import GROUP, KIND, VERSION
+from anneal_api.identity import GROUP, KIND, VERSION
 from anneal_operator.resources.names import MANAGER
 
 OURS = f"app.kubernetes.io/managed-by={MANAGER}"

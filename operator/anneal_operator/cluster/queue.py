@@ -50,7 +50,7 @@ class WorkQueue(Generic[K]):
         self._backoff = backoff
         self._ready: OrderedDict[K, float] = OrderedDict()  # since when
         self._in_hand: dict[K, float] = {}  # since when
-        self._again: set[K] = set()
+        self._again: dict[K, bool] = {}  # whether before all others
         self._due: dict[K, float] = {}  # when a key becomes ready, by the monotonic clock
         self._timers: list[tuple[float, int, K]] = []  # a heap; an entry counts if `_due` still says so
         self._numbers = itertools.count()  # keys themselves need not be comparable
@@ -58,14 +58,22 @@ class WorkQueue(Generic[K]):
         self._changed = asyncio.Event()
         self._closed = False
 
-    def add(self, key: K) -> None:
-        """Makes a key ready now."""
+    def add(self, key: K, *, first: bool = False) -> None:
+        """Makes a key ready now.
+
+        Args:
+            key: What to look at.
+            first: Before all others. Whoever asks for that sees to it that the others get their turn.
+        """
         self._due.pop(key, None)
         if key in self._in_hand:
-            self._again.add(key)
-        elif key not in self._ready:
+            self._again[key] = first or self._again.get(key, False)
+            return
+        if key not in self._ready:
             self._ready[key] = self._clock.monotonic()
             self._changed.set()
+        if first:
+            self._ready.move_to_end(key, last=False)
 
     def add_after(self, key: K, seconds: float) -> None:
         """Makes a key ready later, unless it gets ready earlier anyway."""
@@ -123,8 +131,7 @@ class WorkQueue(Generic[K]):
         """Gives a key back."""
         del self._in_hand[key]
         if key in self._again:
-            self._again.discard(key)
-            self.add(key)
+            self.add(key, first=self._again.pop(key))
 
     def close(self) -> None:
         """Hands out nothing any more."""
@@ -155,8 +162,7 @@ class WorkQueue(Generic[K]):
     @property
     def oldest_seconds(self) -> float:
         """How long the key that is ready longest has been so; 0: none is."""
-        since = next(iter(self._ready.values()), None)
-        return 0.0 if since is None else self._clock.monotonic() - since
+        return self._clock.monotonic() - min(self._ready.values()) if self._ready else 0.0
 
     @property
     def longest_work_seconds(self) -> float:

@@ -12,7 +12,7 @@ from enum import Enum
 from random import Random
 from typing import Any
 
-from anneal_api.job import KIND
+from anneal_api.identity import KIND
 from anneal_operator.cluster.audit import CacheAudit
 from anneal_operator.cluster.cache import Cache, JobKey, controller_of, version_of
 from anneal_operator.cluster.client import Client

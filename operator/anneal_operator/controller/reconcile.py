@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
 
-from anneal_api.job import API_VERSION, KIND
+from anneal_api.identity import API_VERSION, KIND
 from anneal_api.status import FineTuneJobStatus
 from anneal_operator.cluster.cache import Cache, JobKey, controller_of, version_of
 from anneal_operator.cluster.client import Client
@@ -167,6 +167,7 @@ class Reconciler:
     async def _carry_out(self, sight: Sight, plan: Plan) -> tuple[bool, Refusal | None]:
         """Acts until something is refused, and returns whether anything changed, and the refusal."""
         changed = False
+        foreign = set(sight.memory.foreign)
         for action in plan.actions:
             try:
                 changed |= await self._act(sight, action)
@@ -174,6 +175,9 @@ class Reconciler:
                 raise
             except Refused as error:
                 return changed, Refusal(_subject(action), error)
+            if sight.memory.foreign - foreign:
+                # What comes next was planned without knowing of it: no pod runs under somebody else's account.
+                return True, None
         return changed, None
 
     def _try_again(self, key: JobKey, refusal: Refusal, known: Refusal | None) -> None:
@@ -355,7 +359,8 @@ class Reconciler:
                 _LOG.warning("the job does not come to rest: %d changing looks in a row", memory.restless)
                 self._queue.add_after(key, _RESTLESS_PAUSE * (memory.restless - _RESTLESS))
             else:
-                self._queue.add(key)
+                # Before the others, while what was read and checked for this job is still at hand.
+                self._queue.add(key, first=True)
         pauses = [plan.requeue_after, self._observer.look_again_seconds(memory)]
         if memory.foreign:
             pauses.append(_FOREIGN_PAUSE)  # nobody tells when it goes

@@ -18,6 +18,7 @@ from anneal_operator.cluster.clock import Clock
 from anneal_operator.cluster.credentials import Credentials
 from anneal_operator.cluster.kinds import Kind
 from anneal_operator.cluster.retries import Backoff
+from anneal_operator.cluster.sessions import session
 from anneal_operator.controller.kopf_storages import NoDiffBase, NoProgress
 from anneal_operator.plan.observed import Object
 
@@ -142,7 +143,7 @@ class Watches:
         return kopf.AiohttpSession(
             server=self._credentials.server,
             default_namespace=self._credentials.namespace or None,
-            aiohttp_session=self._credentials.session(),
+            aiohttp_session=session(self._credentials),
         )
 
     def _settings(self) -> kopf.OperatorSettings:

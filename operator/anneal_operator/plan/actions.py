@@ -15,7 +15,7 @@ from anneal_api.status import FineTuneJobStatus, StatusReason
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """Make an object whose existence is a lock: a run. That it is there already and is ours is success.
+    """Make an object that is not there; with a run, its existence is a lock. That it is there and ours is success.
 
     Attributes:
         body: The whole object.

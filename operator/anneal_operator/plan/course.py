@@ -312,10 +312,10 @@ def _surroundings(observed: Observed, run: Run) -> list[Action]:
         actions.append(Create(manifest_configmap(_as_of(observed.job, run.generation))))
     for body in attempt_objects(observed.job, run):
         live = observed.child(body["kind"], body["metadata"]["name"])
-        if body["kind"] == "ConfigMap":
-            # What the pods have written into it is theirs.
-            actions += [Create(body)] if live is None else []
-        elif live is None or differs(live, body):
+        if live is None:
+            # Created, and not applied: that costs the API server half, and finds out by itself what is there.
+            actions.append(Create(body))
+        elif body["kind"] != "ConfigMap" and differs(live, body):  # what pods wrote into that is theirs
             actions.append(Apply(body))
     return actions
 

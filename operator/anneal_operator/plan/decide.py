@@ -12,7 +12,8 @@ from dataclasses import replace
 from functools import lru_cache
 
 from anneal_api.errors import AnnealError, Problem
-from anneal_api.job import API_VERSION, KIND, FineTuneJobSpec
+from anneal_api.identity import API_VERSION, KIND
+from anneal_api.job import FineTuneJobSpec
 from anneal_api.status import Phase, StatusReason, VersionState, VersionStatus
 from anneal_api.support import Place
 from anneal_api.validation import Validation, validate

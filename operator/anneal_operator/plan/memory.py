@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pydantic import ValidationError
-
 from anneal_api.attempt import Part
-from anneal_api.status import FineTuneJobStatus, Run, VersionState, VersionStatus
+from anneal_api.status import FineTuneJobStatus, Run, VersionState, VersionStatus, read_status
 from anneal_operator.plan import shaping
 from anneal_operator.plan.failures import kind_of
 from anneal_operator.plan.moments import written
-from anneal_operator.plan.observed import Object, Observed
+from anneal_operator.plan.observed import Observed
 from anneal_operator.plan.reports import report_of
 from anneal_operator.plan.versions import version_of
 from anneal_operator.plan.workloads import has_succeeded, images_of, labels_of, number
@@ -49,7 +47,7 @@ def recall(observed: Observed) -> Memory:
     An attempt that the status does not know was begun by an operator whose status was lost or is not in the cache
     yet; it is taken over, so that its work is not begun a second time.
     """
-    status = status_of_job(observed.job)
+    status, _ = read_status(observed.job.get("status") or {})
     run = status.run
     newest = max(_attempts(observed), default=None)
     if newest is not None and (run is None or (run.generation, run.attempt) < newest):
@@ -58,17 +56,6 @@ def recall(observed: Observed) -> Memory:
     if not versions and status.observed_generation == 0:
         versions = tuple(_versions(observed))
     return Memory(status, run, versions)
-
-
-def status_of_job(job: Object) -> FineTuneJobStatus:
-    """Returns the status of a job; parts of it that cannot be read are left out."""
-    document = dict(job.get("status") or {})
-    while True:
-        try:
-            return FineTuneJobStatus.model_validate(document, extra="ignore")
-        except ValidationError as error:
-            unreadable = {str(details["loc"][0]) for details in error.errors() if details["loc"]}
-            document = {name: value for name, value in document.items() if name not in unreadable}
 
 
 def _attempts(observed: Observed) -> Iterator[tuple[int, int]]:

@@ -18,8 +18,10 @@ _PULLS = frozenset(
 )
 _SECRET = re.compile(r"secret \"?[^\"\s]+\"? not found|couldn't find key \S+ in Secret", re.IGNORECASE)
 _CLAIM = re.compile(r"persistentvolumeclaim \"?[^\"\s]+\"? (not found|is being deleted)")
+_CONFIG_MAP = re.compile(r"configmap \"?[^\"\s]+\"? not found")
 _MOUNT_EVENTS = frozenset({"FailedMount", "FailedAttachVolume"})
 _REFUSED = re.compile(r"^Failed(ToCreate.*|Create.*)$")
+_NO_CONFIG_MAP = "Create the ConfigMap in the job's namespace, or correct its name in the manifest."
 
 
 def why_waiting(body: Object, pods: Iterable[Object], warnings: Iterable[Object]) -> Trouble | None:
@@ -91,7 +93,8 @@ def _not_mounted(pod: Object, warnings: tuple[Object, ...]) -> Trouble | None:
     # One volume that is missing makes the kubelet complain of all the others too, without a name.
     message = next((text for text in map(_text, mounts) if "not found" in text), _text(mounts[-1]))
     reason = StatusReason.SECRET_NOT_FOUND if _SECRET.search(message) else StatusReason.VOLUME_NOT_FOUND
-    return trouble(reason, f"A volume cannot be mounted: {message}")
+    hint = _NO_CONFIG_MAP if _CONFIG_MAP.search(message) else ""
+    return trouble(reason, f"A volume cannot be mounted: {message}", hint)
 
 
 def _pods_refused(body: Object, pods: tuple[Object, ...], warnings: tuple[Object, ...]) -> Trouble | None:

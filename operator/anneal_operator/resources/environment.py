@@ -6,14 +6,29 @@ from collections.abc import Mapping
 from typing import Any
 
 from anneal_api.job import FineTuneJobSpec
+from anneal_api.spec.model import SecretRef
 from anneal_api.status import Run
+from anneal_api.uris import scheme_of
 from anneal_operator.resources import names, places
 from anneal_operator.resources.ownership import Object
 from anneal_operator.resources.volumes import HOME, JOB_FILE, JOB_FOLDER
 from anneal_operator.settings import Settings
 
 HUB_TOKEN_KEY = "token"
-"""Key of the Secret that `spec.model.secretRef` names."""
+"""Key of the Secret that `spec.model.secretRef` names, for a model of the hub."""
+
+DATA_VARIABLES = "ANNEAL_DATA_"
+MODEL_VARIABLES = "ANNEAL_MODEL_"
+"""How the variables begin that open the bucket with the data, or the model."""
+
+_BUCKET_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+_OPTIONAL_BUCKET_KEYS = (
+    "AWS_SESSION_TOKEN",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+)
 
 _EVERYWHERE = {
     "HOME": HOME,
@@ -58,9 +73,13 @@ def attempt_env(
             **(more or {}),
         }
     )
+    if spec.data.secret_ref is not None:
+        env += _bucket_env(DATA_VARIABLES, spec.data.secret_ref)
     if spec.model.secret_ref is not None:
-        reference = {"name": spec.model.secret_ref.name, "key": HUB_TOKEN_KEY}
-        env.append({"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": reference}})
+        if scheme_of(spec.model.source) == "s3":
+            env += _bucket_env(MODEL_VARIABLES, spec.model.secret_ref)
+        else:
+            env.append(_from_secret("HF_TOKEN", spec.model.secret_ref, HUB_TOKEN_KEY))
     return env
 
 
@@ -76,3 +95,18 @@ def cleanup_env(job: Object, spec: FineTuneJobSpec, settings: Settings) -> list[
             "ANNEAL_WORK": places.work_folder(spec, settings),
         }
     )
+
+
+def _bucket_env(prefix: str, secret: SecretRef) -> list[dict[str, Any]]:
+    """Returns the variables that open a bucket. A Secret may have other keys too, and none of them gets into a pod."""
+    needed = [_from_secret(f"{prefix}{key}", secret, key) for key in _BUCKET_KEYS]
+    return needed + [
+        _from_secret(f"{prefix}{key}", secret, key, optional=True) for key in _OPTIONAL_BUCKET_KEYS
+    ]
+
+
+def _from_secret(name: str, secret: SecretRef, key: str, *, optional: bool = False) -> dict[str, Any]:
+    reference: dict[str, Any] = {"name": secret.name, "key": key}
+    if optional:
+        reference["optional"] = True
+    return {"name": name, "valueFrom": {"secretKeyRef": reference}}

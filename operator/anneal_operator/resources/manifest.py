@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from anneal_api.job import API_VERSION, KIND
+from anneal_api.identity import API_VERSION, KIND
 from anneal_operator.resources import names
 from anneal_operator.resources.intent import stamped
 from anneal_operator.resources.ownership import Object, labels_of, owned

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from anneal_api.job import API_VERSION, KIND
+from anneal_api.identity import API_VERSION, KIND
 from anneal_operator.resources import names
 
 Object = Mapping[str, Any]

@@ -1,4 +1,7 @@
-"""Where a job's data, models and results lie, seen from a pod: `pvc://CLAIM/a/b` is `/mnt/pvc/CLAIM/a/b`."""
+"""Where a job's data, models and results lie, seen from a pod.
+
+`pvc://CLAIM/a/b` is `/mnt/pvc/CLAIM/a/b`, and `configmap://NAME/FILE` is `/mnt/configmap/NAME/FILE`.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,14 @@ from anneal_operator.settings import Settings
 MOUNT_ROOT = "/mnt/pvc"
 """Folder with a folder per mounted claim."""
 
+CONFIG_MAP_ROOT = "/mnt/configmap"
+"""Folder with a folder per mounted ConfigMap with data."""
+
 WORK_FOLDER = ".work"
 """Folder in the store with the results of stages, which later parts and attempts pick up."""
 
 _CLAIM_SCHEME = "pvc"
+_CONFIG_MAP_SCHEME = "configmap"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -82,18 +89,28 @@ def job_claims(spec: FineTuneJobSpec, settings: Settings) -> tuple[Claim, ...]:
 
     Only the one with the store is written to.
     """
-    read = [spec.model.source, spec.data.train.uri]
-    read += [source.uri for source in (spec.data.validation, spec.data.test, *spec.data.eval_sets) if source]
+    read = [spec.model.source, *_data_uris(spec)]
     store = store_claims(spec, settings, read_only=False)
     written = {claim.name for claim in store}
     others = {name for name in map(_claim_name, read) if name and name not in written}
     return tuple(sorted([*store, *(Claim(name, read_only=True) for name in others)]))
 
 
+def job_config_maps(spec: FineTuneJobSpec) -> tuple[str, ...]:
+    """Returns the names of the ConfigMaps with data that preparing, training and finishing need, in order."""
+    found = [uri for uri in _data_uris(spec) if scheme_of(uri) == _CONFIG_MAP_SCHEME]
+    return tuple(sorted({uri.partition("://")[2].partition("/")[0] for uri in found}))
+
+
 def store_claims(spec: FineTuneJobSpec, settings: Settings, *, read_only: bool) -> tuple[Claim, ...]:
     """Returns the claim with the store; none where the store is not on a claim."""
     name = _claim_name(store_uri(spec, settings))
     return (Claim(name, read_only),) if name else ()
+
+
+def _data_uris(spec: FineTuneJobSpec) -> list[str]:
+    data = spec.data
+    return [source.uri for source in (data.train, data.validation, data.test, *data.eval_sets) if source]
 
 
 def _claim_name(uri: str) -> str:

@@ -192,6 +192,7 @@ def _mounts(job: Object, spec: FineTuneJobSpec, run: Run, settings: Settings) ->
         *volumes.scratch(),
         volumes.manifest(job, run.generation),
         *volumes.claims(places.job_claims(spec, settings)),
+        *volumes.config_maps(places.job_config_maps(spec)),
     ]
 
 

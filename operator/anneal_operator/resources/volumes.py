@@ -1,4 +1,4 @@
-"""What pods mount: claims, the manifest, shared memory, and the places that a read-only root leaves to write to."""
+"""What pods mount: data, the manifest, shared memory, and the places that a read-only root leaves to write to."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from anneal_operator.resources import names
 from anneal_operator.resources.ownership import Object
-from anneal_operator.resources.places import Claim
+from anneal_operator.resources.places import CONFIG_MAP_ROOT, Claim
 
 HOME = "/home/anneal"
 """Home folder of the pods' user; an empty one in every pod."""
@@ -83,4 +83,12 @@ def claims(wanted: Sequence[Claim]) -> list[Mount]:
             read_only=claim.read_only,
         )
         for index, claim in enumerate(wanted)
+    ]
+
+
+def config_maps(wanted: Sequence[str]) -> list[Mount]:
+    """Returns the mounts of ConfigMaps with data, each at its own place: one file for each key."""
+    return [
+        Mount({"configMap": {"name": name}}, f"data-{index}", f"{CONFIG_MAP_ROOT}/{name}", read_only=True)
+        for index, name in enumerate(wanted)
     ]

@@ -25,7 +25,8 @@ from ruamel.yaml import YAML
 from anneal_api.attempt import Part
 from anneal_api.status import Run
 from anneal_operator.cluster.clock import SystemClock
-from anneal_operator.cluster.credentials import Credentials, from_kubeconfig
+from anneal_operator.cluster.credential_sources import from_kubeconfig
+from anneal_operator.cluster.credentials import Credentials
 from anneal_operator.cluster.kinds import LEASE, WATCHED
 from anneal_operator.controller.lifetime import Lifetime
 from anneal_operator.controller.metrics import Metrics

@@ -15,7 +15,8 @@ from crd_cases import BROKEN, REMOVED, SCHEMA_BROKEN, Broken, changed, good_mani
 from ruamel.yaml import YAML
 
 from anneal_api.crd import PLURAL, custom_resource_definition
-from anneal_api.job import API_VERSION, KIND, FineTuneJob
+from anneal_api.identity import API_VERSION, KIND
+from anneal_api.job import FineTuneJob
 from anneal_api.status import FineTuneJobStatus
 from anneal_api.support import Place
 from anneal_api.validation import validate

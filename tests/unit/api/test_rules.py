@@ -63,6 +63,49 @@ def test_a_claim_may_have_a_path(manifest: dict[str, Any], uri: str) -> None:
     assert where(manifest) == []
 
 
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "configmap://data",
+        "configmap://data/",
+        "configmap:///x.csv",
+        "configmap://Data/x.csv",
+        "configmap://d/a/b",
+        "configmap://d/..",
+        "configmap://d/..data",
+        "configmap://d/.",
+        "configmap://d/x y",
+        f"configmap://d/{'x' * 254}",
+    ],
+)
+def test_a_file_in_a_config_map_is_a_key(manifest: dict[str, Any], uri: str) -> None:
+    manifest["spec"]["data"]["train"] = {"uri": uri}
+    assert where(manifest) == ["spec.data.train.uri"]
+
+
+@pytest.mark.parametrize(
+    "uri", ["configmap://data/x.csv", "ConfigMap://my.data-2/.X_1..csv", f"configmap://d/{'x' * 252}"]
+)
+def test_a_key_may_be_any_that_a_config_map_has(manifest: dict[str, Any], uri: str) -> None:
+    manifest["spec"]["data"]["train"] = {"uri": uri}
+    assert where(manifest) == []
+
+
+@pytest.mark.parametrize(
+    "uri", ["s3://Data/x", "s3://ab/x", "s3:///x", "s3://-abc/x", "s3://a_bc/x", "s3://abc-"]
+)
+def test_a_bucket_has_a_name(manifest: dict[str, Any], uri: str) -> None:
+    manifest["spec"]["data"]["train"] = {"uri": uri}
+    assert where(manifest) == ["spec.data.train.uri"]
+
+
+def test_a_secret_of_the_data_opens_a_bucket(manifest: dict[str, Any]) -> None:
+    manifest["spec"]["data"]["secretRef"] = {"name": "s3"}
+    assert where(manifest) == ["spec.data.secretRef"]
+    manifest["spec"]["data"] |= {"test": {"uri": "S3://data/test.csv"}, "split": {"validation": 0.1}}
+    assert where(manifest) == []
+
+
 def test_a_gap_needs_a_slice_and_a_slice_a_gap(manifest: dict[str, Any]) -> None:
     manifest["spec"]["evaluation"]["gates"] = [{"metric": "f1", "slice": "region", "maxGap": 0.1}]
     assert where(manifest) == []

@@ -15,6 +15,7 @@ Manifest = dict[str, Any]
 EXAMPLES: dict[str, object] = {
     "spec.model.secretRef": {"name": "hub-token"},
     "spec.store.secretRef": {"name": "s3"},
+    "spec.data.secretRef": {"name": "s3"},
     "spec.data.augment": [{"synonyms": {"rate": 0.1}}],
     "spec.data.evalSets": [{"name": "negation", "kind": "edge-case", "uri": "negation.csv"}],
     "spec.data.slices": ["region"],
@@ -54,6 +55,8 @@ def with_value(manifest: Manifest, path: str, value: object) -> Manifest:
         name, item, _ = parent.partition("[]")
         part = part[name][0] if item else part.setdefault(name, {"uri": "store"} if name == "store" else {})
     part[last] = value
+    if path == "spec.data.secretRef":
+        changed["spec"]["data"]["train"] = {"uri": "s3://datasets/reviews.csv"}  # what it opens
     return changed
 
 
@@ -118,16 +121,30 @@ def with_place(manifest: Manifest, path: str, uri: str) -> Manifest:
     return with_value(manifest, path, uri)
 
 
-@pytest.mark.parametrize("place", Place)
-@pytest.mark.parametrize("path", sorted(SCHEMES))
-@pytest.mark.parametrize("scheme", [*sorted(LATER_SCHEMES), "S3"])
+@pytest.mark.parametrize(
+    ("path", "scheme", "place"),
+    [
+        (path, scheme, place)
+        for path, places in sorted(SCHEMES.items())
+        for place in Place
+        for scheme in (*sorted(LATER_SCHEMES), "GS")
+        if scheme.lower() not in places[place]
+    ],
+)
 def test_a_place_of_later_is_refused(
     manifests: dict[Place, Manifest], path: str, scheme: str, place: Place
 ) -> None:
     problems = validate(with_place(manifests[place], path, f"{scheme}://bucket/reviews"), place).problems
     assert [problem.where for problem in problems] == [path]
-    assert "not supported yet" in problems[0].what
+    assert "not supported here yet" in problems[0].what
     assert ("pvc://CLAIM/PATH" in problems[0].remedy) == (place is Place.CLUSTER)
+
+
+@pytest.mark.parametrize("path", sorted(set(SCHEMES) - {"spec.store.uri"}))
+@pytest.mark.parametrize("uri", ["s3://datasets/reviews", "S3://my.bucket-2"])
+def test_data_and_model_may_lie_in_a_bucket(manifests: dict[Place, Manifest], path: str, uri: str) -> None:
+    for place, manifest in manifests.items():
+        assert validate(with_place(manifest, path, uri), place).problems == ()
 
 
 @pytest.mark.parametrize("path", sorted(SCHEMES))
@@ -140,6 +157,20 @@ def test_a_claim_is_a_place_of_clusters(manifests: dict[Place, Manifest], path: 
 
 
 @pytest.mark.parametrize("path", sorted(SCHEMES))
+def test_a_config_map_is_a_place_of_data_on_clusters(manifests: dict[Place, Manifest], path: str) -> None:
+    uri = "configmap://reviews/train.csv"
+    on_cluster = validate(with_place(manifests[Place.CLUSTER], path, uri), Place.CLUSTER).problems
+    (on_machine,) = validate(with_place(manifests[Place.MACHINE], path, uri)).problems
+    assert on_machine.where == path
+    if path.startswith("spec.data."):
+        assert on_cluster == ()
+        assert "on a cluster" in on_machine.what
+    else:
+        assert "not known here" in on_machine.what
+        assert [problem.what for problem in on_cluster] == [on_machine.what]
+
+
+@pytest.mark.parametrize("path", sorted(SCHEMES))
 @pytest.mark.parametrize("uri", ["./reviews", "/data/reviews", "file:///data/reviews", "a/b/c", "~/reviews"])
 def test_a_disk_is_a_place_of_machines(manifests: dict[Place, Manifest], path: str, uri: str) -> None:
     assert validate(with_place(manifests[Place.MACHINE], path, uri)).problems == ()
@@ -148,6 +179,7 @@ def test_a_disk_is_a_place_of_machines(manifests: dict[Place, Manifest], path: s
     assert "does not have the disk" in problem.what
     assert "pvc://CLAIM/PATH" in problem.remedy
     assert ("pkg://" in problem.remedy) == (path != "spec.store.uri")
+    assert ("configmap://NAME/FILE" in problem.remedy) == path.startswith("spec.data.")
 
 
 @pytest.mark.parametrize("source", ["bert-base-uncased", "google-bert/bert-base-uncased", "pkg://bert/model"])

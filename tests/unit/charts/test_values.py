@@ -130,6 +130,7 @@ def test_unknown_keys_are_refused(helm_program: Path, path: str) -> None:
         {"watchNamespaces": "team-a"},
         {"store": "/models"},
         {"store": "pvc://"},
+        {"store": "s3://models/anneal"},
         {"retries": {"maxAttempts": 0}},
         {"retries": {"maxAttempts": 1.5}},
         {"retries": {"backoffSeconds": -1}},

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from anneal_api.errors import ExitCode
+
 HEAVY = {"torch", "ray", "transformers", "numpy", "onnxruntime", "datasets", "sklearn", "pandas", "pyarrow"}
 
 _REPORT = """
@@ -25,6 +27,13 @@ print(json.dumps([code, sorted({name.partition(".")[0] for name in sys.modules})
 
 
 def modules_after(*arguments: str) -> set[str]:
+    code, modules = ended_with(*arguments)
+    assert code == 0
+    return modules
+
+
+def ended_with(*arguments: str) -> tuple[int, set[str]]:
+    """Runs a command and returns its exit code and the modules that it loaded."""
     done = subprocess.run(
         [sys.executable, "-c", _REPORT, json.dumps(arguments)],
         check=True,
@@ -33,8 +42,7 @@ def modules_after(*arguments: str) -> set[str]:
         timeout=60,
     )
     code, modules = json.loads(done.stdout.splitlines()[-1])
-    assert code == 0, done.stderr
-    return set(modules)
+    return code, set(modules)
 
 
 def test_validate_imports_nothing_heavy(write: Callable[..., Path], good: str) -> None:
@@ -45,6 +53,14 @@ def test_validate_imports_nothing_heavy(write: Callable[..., Path], good: str) -
 
 def test_the_definition_is_printed_without_anything_heavy() -> None:
     assert not modules_after("crd") & HEAVY
+
+
+@pytest.mark.parametrize("command", ["status", "logs"])
+def test_asking_a_cluster_needs_nothing_but_the_base_install(command: str, tmp_path: Path) -> None:
+    missing = str(tmp_path / "kubeconfig")
+    code, modules = ended_with(command, "reviews", "--kubeconfig", missing)
+    assert code == ExitCode.RESOURCE_UNAVAILABLE
+    assert not modules & (HEAVY | {"aiohttp", "kopf", "asyncio", "prometheus_client"})
 
 
 @pytest.mark.parametrize("option", ["--help", "--version"])

@@ -128,8 +128,8 @@ def test_a_file_inside_a_package_is_read_without_importing_it(package: str) -> N
             "plain path for one beside the manifest.",
         ),
         (
-            "s3://bucket/x.csv",
-            "'s3://bucket/x.csv' cannot be read: s3:// is not supported here. Use a path, file:// or pkg://.",
+            "gs://bucket/x.csv",
+            "'gs://bucket/x.csv' cannot be read: gs:// is not supported here. Use a path, file://, pkg:// or s3://.",
         ),
         ("x" * 300, f"'{'x' * 300}' cannot be looked up: File name too long. Name a file."),
         ("hf://", "'hf://' does not name a data set. Write hf://NAME or hf://NAME/CONFIG."),

@@ -7,7 +7,7 @@ import io
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import BinaryIO, cast
 
 from anneal_api.errors import Problem
@@ -28,7 +28,7 @@ _ENDINGS = {
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
-def format_of(path: Path) -> DataFormat | None:
+def format_of(path: PurePath) -> DataFormat | None:
     """Returns the format that a file's ending tells; `.gz` behind it is looked through."""
     return _ENDINGS.get(_uncompressed_suffix(path))
 
@@ -63,9 +63,9 @@ def read_records(
         )
 
 
-def _uncompressed_suffix(path: Path) -> str:
+def _uncompressed_suffix(path: PurePath) -> str:
     suffix = path.suffix.lower()
-    return Path(path.stem).suffix.lower() if suffix == ".gz" else suffix
+    return PurePath(path.stem).suffix.lower() if suffix == ".gz" else suffix
 
 
 @contextmanager

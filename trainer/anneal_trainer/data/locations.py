@@ -8,10 +8,16 @@ import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from anneal_api.uris import CONFIG_MAP_FILE
+
 CLAIMS_ROOT_VARIABLE = "ANNEAL_PVC_ROOT"
 """Environment variable with the folder below which a pod's claims are mounted, each under its name."""
 
+CONFIG_MAPS_ROOT_VARIABLE = "ANNEAL_CONFIGMAP_ROOT"
+"""Environment variable with the folder below which a pod's ConfigMaps with data are mounted, each under its name."""
+
 _CLAIMS_ROOT = "/mnt/pvc"
+_CONFIG_MAPS_ROOT = "/mnt/configmap"
 _CLAIM = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _SCHEME = re.compile(r"^([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 
@@ -37,15 +43,16 @@ def scheme_of(uri: str) -> str:
 
 
 def local_path(uri: str, *, base_folder: Path) -> Path:
-    """Returns the path that a plain path, `file://`, `pkg://` or `pvc://` uri stands for. It may not exist.
+    """Returns the path that a plain path or a uri stands for. It may not exist.
 
     Args:
-        uri: A path, `file:///ABSOLUTE/PATH`, `pkg://PACKAGE/PATH`, or `pvc://CLAIM/PATH` in a pod.
+        uri: A path, `file:///ABSOLUTE/PATH`, `pkg://PACKAGE/PATH`, or, in a pod, `pvc://CLAIM/PATH` or
+            `configmap://NAME/FILE`.
         base_folder: Folder that relative paths start from: the manifest's.
 
     Raises:
-        LocationError: The uri is malformed, of another scheme, its package is not installed, or its claim is not
-            mounted.
+        LocationError: The uri is malformed, of another scheme, its package is not installed, or its claim or
+            ConfigMap is not mounted.
     """
     match scheme_of(uri):
         case "":
@@ -56,10 +63,12 @@ def local_path(uri: str, *, base_folder: Path) -> Path:
             return _package_path(uri)
         case "pvc":
             return _claim_path(uri)
+        case "configmap":
+            return _config_map_path(uri)
         case scheme:
             raise LocationError(
                 f"'{uri}' cannot be read: {scheme}:// is not supported here.",
-                "Use a path, file:// or pkg://.",
+                "Use a path, file://, pkg:// or s3://.",
             )
 
 
@@ -75,6 +84,8 @@ def start_of_relative_paths(uri: str) -> str:
     """Returns a sentence about where the path in a uri starts, for messages about one that leads nowhere."""
     if scheme_of(uri) == "pvc":
         return f"The path starts at the root of the claim '{_claim_and_path(uri)[0]}'."
+    if scheme_of(uri) == "configmap":
+        return "The files of a ConfigMap are its keys."
     return "Relative paths start from the manifest's folder."
 
 
@@ -137,3 +148,19 @@ def _claim_path(uri: str) -> Path:
             "A claim can be read in the pods of a job on a cluster, and only one that the job's manifest names.",
         )
     return folder / inside
+
+
+def _config_map_path(uri: str) -> Path:
+    if not re.search(CONFIG_MAP_FILE, uri):
+        raise LocationError(
+            f"'{uri}' names no file in a ConfigMap.",
+            "Write configmap://NAME/FILE; a ConfigMap has no folders, and its keys are its files.",
+        )
+    name, _, key = uri.partition("://")[2].partition("/")
+    folder = Path(os.environ.get(CONFIG_MAPS_ROOT_VARIABLE, _CONFIG_MAPS_ROOT)) / name
+    if not is_folder(folder):
+        raise LocationError(
+            f"The ConfigMap '{name}' is not mounted here (at {folder}).",
+            "A ConfigMap can be read in the pods of a job on a cluster, and only one that the job's manifest names.",
+        )
+    return folder / key

@@ -1,10 +1,11 @@
-"""Finds the files or the hub data set behind a `uri`, and makes rows of what they hold."""
+"""Finds the files, the bucket or the hub data set behind a `uri`, and makes rows of what they hold."""
 
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
 
 from anneal_api.errors import DataInvalid, Problem
 from anneal_api.spec.data import Columns, DataFormat, DataSource
@@ -47,10 +48,14 @@ def read_rows(source: DataSource, columns: Columns, *, default_split: str, base_
         name = f"{source.uri}[{split}]"
         records = hub_records(source.uri, split, name=name, columns=columns, where=f"{where}.uri", log=log)
         _append(rows, records, name, columns, log)
+    elif scheme_of(source.uri) == "s3":
+        with tempfile.TemporaryDirectory(prefix="anneal-data-") as folder:
+            path = _brought(source, f"{where}.uri", Path(folder))
+            _append_files(rows, _files_at(path, source, where), columns, log)
     else:
-        for path, name, data_format in _files(source, where, base_folder):
-            records = read_records(path, name=name, data_format=data_format, columns=columns, log=log)
-            _append(rows, records, name, columns, log)
+        _append_files(
+            rows, _files_at(_local(source, f"{where}.uri", base_folder), source, where), columns, log
+        )
     log.raise_any(f"The {default_split} data cannot be read.", where=where)
     if not rows:
         raise DataInvalid(
@@ -59,6 +64,14 @@ def read_rows(source: DataSource, columns: Columns, *, default_split: str, base_
             remedy="Name a file with rows.",
         )
     return rows
+
+
+def _append_files(
+    rows: Rows, files: list[tuple[Path, str, DataFormat]], columns: Columns, log: ProblemLog
+) -> None:
+    for path, name, data_format in files:
+        records = read_records(path, name=name, data_format=data_format, columns=columns, log=log)
+        _append(rows, records, name, columns, log)
 
 
 def _append(rows: Rows, records: Iterator[Record], name: str, columns: Columns, log: ProblemLog) -> None:
@@ -110,12 +123,34 @@ def _unreadable(text: str) -> Problem | None:
     return None
 
 
-def _files(source: DataSource, where: str, base_folder: Path) -> list[tuple[Path, str, DataFormat]]:
-    """Returns path, name in messages, and format of each file of a source, sorted by name."""
+def _local(source: DataSource, where: str, base_folder: Path) -> Path:
     try:
-        path = local_path(source.uri, base_folder=base_folder)
+        return local_path(source.uri, base_folder=base_folder)
     except LocationError as error:
-        raise DataInvalid(error.what, where=f"{where}.uri", remedy=error.remedy) from error
+        raise DataInvalid(error.what, where=where, remedy=error.remedy) from error
+
+
+def _brought(source: DataSource, where: str, folder: Path) -> Path:
+    """Brings the data files at a place in a bucket into a folder; returns the one file's path, or the folder's."""
+    from anneal_trainer.buckets import Bucket, Purpose  # noqa: PLC0415  pyarrow is slow to import
+
+    try:
+        bucket = Bucket(source.uri, Purpose.DATA)
+        files = bucket.files()
+        if not files:
+            raise LocationError(
+                f"There is nothing at '{source.uri}'.", "Check the names of the bucket and the key."
+            )
+        is_one = files[0].path == bucket.place
+        wanted = files if is_one else [file for file in files if _is_data(PurePosixPath(file.name), source)]
+        bucket.fetch(wanted, folder)
+    except LocationError as error:
+        raise DataInvalid(error.what, where=where, remedy=error.remedy) from error
+    return folder / files[0].name if is_one else folder
+
+
+def _files_at(path: Path, source: DataSource, where: str) -> list[tuple[Path, str, DataFormat]]:
+    """Returns path, name in messages, and format of each file of a source, sorted by name."""
     if is_folder(path):
         return _files_in(path, source, f"{where}.uri")
     try:
@@ -142,11 +177,8 @@ def _files_in(folder: Path, source: DataSource, where: str) -> list[tuple[Path, 
     found: list[tuple[Path, str, DataFormat]] = []
     for path in folder.rglob("*"):
         inside = path.relative_to(folder)
-        hidden = any(part.startswith((".", "_")) for part in inside.parts)
         data_format = format_of(path)
-        if hidden or data_format is None or not path.is_file():
-            continue
-        if source.format in {None, data_format}:
+        if data_format is not None and _is_data(inside, source) and path.is_file():
             found.append((path, inside.as_posix(), data_format))
     if not found:
         kinds = source.format.value if source.format else "csv, tsv, json, jsonl or parquet"
@@ -158,9 +190,17 @@ def _files_in(folder: Path, source: DataSource, where: str) -> list[tuple[Path, 
     return sorted(found, key=lambda entry: entry[1])
 
 
+def _is_data(inside: PurePath, source: DataSource) -> bool:
+    """Whether a path inside a folder is that of a data file: none that is hidden, and of the format asked for."""
+    hidden = any(part.startswith((".", "_")) for part in inside.parts)
+    data_format = format_of(inside)
+    return not hidden and data_format is not None and source.format in {None, data_format}
+
+
 def _not_found(path: Path, source: DataSource, where: str) -> DataInvalid:
     try:
-        siblings = sorted(entry.name for entry in path.parent.iterdir())
+        # A mounted ConfigMap keeps its versions in folders whose names begin with two dots.
+        siblings = sorted(entry.name for entry in path.parent.iterdir() if not entry.name.startswith(".."))
     except OSError:
         siblings = []
     meant = did_you_mean(path.name, siblings)

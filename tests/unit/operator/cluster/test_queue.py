@@ -46,6 +46,30 @@ def test_hands_out_a_key_once_however_often_it_was_added() -> None:
     run(scenario)
 
 
+def test_a_key_that_is_to_be_first_comes_back_before_the_others() -> None:
+    async def scenario(queue: WorkQueue[str], clock: FakeClock) -> None:
+        for key in ("a", "b", "c"):
+            queue.add(key)
+        assert await taken(queue, clock) == "a"
+        queue.add("a", first=True)
+        queue.add("a")
+        queue.done("a")
+        assert [await taken(queue, clock) for _ in range(4)] == ["a", "b", "c", None]
+
+    run(scenario)
+
+
+def test_the_oldest_key_is_the_one_that_waits_longest_wherever_it_stands() -> None:
+    async def scenario(queue: WorkQueue[str], clock: FakeClock) -> None:
+        assert queue.oldest_seconds == 0.0
+        queue.add("a")
+        await clock.advance(5.0)
+        queue.add("b", first=True)
+        assert queue.oldest_seconds == 5.0
+
+    run(scenario)
+
+
 def test_a_key_in_hand_is_given_to_no_second_worker_but_comes_back_afterwards() -> None:
     async def scenario(queue: WorkQueue[str], clock: FakeClock) -> None:
         queue.add("a")

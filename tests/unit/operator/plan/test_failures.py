@@ -45,6 +45,7 @@ def event(reason: str, message: str, kind: str = "Pod", name: str = "p1", at: st
 
 QUOTA = 'pods "p" is forbidden: exceeded quota: small, requested: cpu=4, used: cpu=0, limited: cpu=1'
 SECURITY = 'pods "p" is forbidden: violates PodSecurity "restricted:latest"'
+NO_CONFIG_MAP = 'MountVolume.SetUp failed for volume "data-0" : configmap "small-sets" not found'
 
 LEAVING = {"metadata": {"name": "p1", "deletionTimestamp": "2026-01-01T12:00:00Z"}}
 
@@ -105,6 +106,16 @@ WAITING = [
         "s3",
     ),
     (
+        "config map",
+        [pod({"phase": "Pending"})],
+        [
+            event("FailedMount", NO_CONFIG_MAP),
+            event("FailedMount", "Unable to attach or mount volumes: timed out"),
+        ],
+        "VolumeNotFound",
+        "small-sets",
+    ),
+    (
         "attach",
         [pod({"phase": "Pending"})],
         [event("FailedAttachVolume", "Multi-Attach error for volume pvc-1")],
@@ -152,6 +163,12 @@ def test_what_keeps_pods_from_running_is_told(pods, warnings, reason, words):
     assert found.reason == reason
     assert words in found.message
     assert found.hint
+
+
+def test_who_misses_a_config_map_is_not_told_to_create_a_claim():
+    found = why_waiting(RAY_JOB, [pod({"phase": "Pending"})], [event("FailedMount", NO_CONFIG_MAP)])
+    assert found is not None
+    assert found.hint.startswith("Create the ConfigMap")
 
 
 @pytest.mark.parametrize(

@@ -60,3 +60,11 @@ def test_a_store_elsewhere_is_no_claim() -> None:
     assert places.store_claims(sample.spec, SETTINGS, read_only=True) == ()
     assert [claim.name for claim in places.job_claims(sample.spec, SETTINGS)] == ["datasets"]
     assert places.work_folder(sample.spec, SETTINGS) == "s3://bucket/anneal/.work"
+
+
+def test_the_config_maps_of_a_job_are_those_with_its_data() -> None:
+    sources = {name: {"uri": f"ConfigMap://{name[:5]}/{name}.csv"} for name in ("validation", "test")}
+    sample = Sample({**MINIMAL, "data": {"train": {"uri": "configmap://test/train.csv"}, **sources}})
+    assert places.job_config_maps(sample.spec) == ("test", "valid")
+    assert places.job_config_maps(Sample(MINIMAL).spec) == ()
+    assert [claim.name for claim in places.job_claims(sample.spec, SETTINGS)] == ["models"]

@@ -11,6 +11,7 @@ from anneal_operator.resources.attempt import attempt_objects
 from anneal_operator.resources.manifest import manifest_configmap
 from anneal_operator.resources.step_jobs import step_job
 from anneal_operator.settings import Settings
+from anneal_trainer.buckets import Purpose
 
 
 def env_of(pod: dict[str, Any]) -> dict[str, str]:
@@ -134,6 +135,23 @@ def test_one_claim_for_all_is_mounted_once_and_writable() -> None:
     assert mounts == [{"name": "claim-0", "mountPath": "/mnt/pvc/datasets"}]
 
 
+def test_config_maps_with_data_are_mounted_where_data_may_be_read() -> None:
+    having = set()
+    for name, body in objects(Sample(FULL)).items():
+        for path, pod in pod_specs(body):
+            volumes = {v["name"]: v["configMap"]["name"] for v in pod["volumes"] if "configMap" in v}
+            for mount in pod["containers"][0]["volumeMounts"]:
+                if volumes.get(mount["name"]) == "small-sets":
+                    assert (mount["mountPath"], mount["readOnly"]) == ("/mnt/configmap/small-sets", True)
+                    having.add(f"{name}{path}")
+    assert having == {
+        "prepare.spec.template.spec",
+        "finish.spec.template.spec",
+        "train.spec.rayClusterSpec.headGroupSpec.template.spec",
+        "train.spec.rayClusterSpec.workerGroupSpecs[0].template.spec",
+    }
+
+
 def test_the_hub_token_comes_by_reference_and_only_to_an_attempt() -> None:
     bodies = objects(Sample(FULL))
     reference = {"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "hub-token", "key": "token"}}}
@@ -154,6 +172,33 @@ def test_the_hub_token_comes_by_reference_and_only_to_an_attempt() -> None:
     assert text.count("secretKeyRef") == len(having)
     assert '"secret"' not in text
     assert "envFrom" not in text
+
+
+def test_the_keys_of_buckets_come_by_reference_each_for_its_purpose() -> None:
+    spec = {
+        **MINIMAL,
+        "model": {"source": "s3://models/bert", "secretRef": {"name": "for-models"}},
+        "data": {**MINIMAL["data"], "train": {"uri": "s3://data/r.csv"}, "secretRef": {"name": "for-data"}},
+        "serving": {},
+    }
+    bodies = objects(Sample(spec))
+    pods = {name: pod for name, body in bodies.items() for _, pod in pod_specs(body)}
+    env = {variable["name"]: variable for variable in pods["prepare"]["containers"][0]["env"]}
+    for purpose, secret in ((Purpose.DATA, "for-data"), (Purpose.MODEL, "for-models")):
+        found = {
+            name.removeprefix(purpose): each
+            for name, each in env.items()
+            if name.startswith(f"{purpose}AWS_")
+        }
+        references = {name: each["valueFrom"]["secretKeyRef"] for name, each in found.items()}
+        assert {reference["name"] for reference in references.values()} == {secret}
+        assert all(reference["key"] == name for name, reference in references.items())
+        needed = {name for name, reference in references.items() if not reference.get("optional")}
+        assert needed == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+        assert "AWS_ENDPOINT_URL" in references
+    assert "HF_TOKEN" not in env
+    having = {name for name, body in bodies.items() if "secretKeyRef" in json.dumps(body)}
+    assert having == {"prepare", "train", "finish"}
 
 
 def test_nothing_of_a_jobs_annotations_labels_or_status_is_copied() -> None:
