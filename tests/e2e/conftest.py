@@ -17,6 +17,7 @@ from kind_world import SYSTEM, Namespace, helm, install
 
 _HERE = Path(__file__).parent
 _BUILD_SECONDS = 3600
+_MODULES = ("test_quickstart", "test_refusals", "test_faults")
 
 
 @pytest.hookimpl(trylast=True)  # after the order of all tests was drawn
@@ -29,10 +30,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in ours:
         item.add_marker(pytest.mark.timeout(_BUILD_SECONDS))
     others = [item for item in items if item not in ours]
-    items[:] = [
-        *others,
-        *sorted(ours, key=lambda item: (item.path.name, item.function.__code__.co_firstlineno)),
-    ]
+    items[:] = [*others, *sorted(ours, key=_place)]
+
+
+def _place(item: pytest.Function) -> tuple[int, int]:
+    return _MODULES.index(item.path.stem), item.function.__code__.co_firstlineno
 
 
 @pytest.fixture(scope="session")
