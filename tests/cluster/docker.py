@@ -24,6 +24,8 @@ _CAP_SYS_RESOURCE = 24
 _START_SECONDS = 30.0
 _PULL_SECONDS = 15.0
 _TINY_IMAGE = "hello-world"
+# They outlive this process, and Python warns of one that is forgotten.
+_STARTED: list[subprocess.Popen[bytes]] = []
 
 # What a private daemon needs, by Debian package.
 _DAEMON_PROGRAMS = {"dockerd": "docker.io", "iptables": "iptables", "ip": "iproute2"}
@@ -290,6 +292,7 @@ def _start(say: Say) -> None:
             start_new_session=True,
             cwd="/",
         )
+    _STARTED.append(process)
     deadline = time.monotonic() + _START_SECONDS
     while not private_docker().answers():
         if process.poll() is not None or time.monotonic() > deadline:
