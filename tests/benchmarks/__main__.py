@@ -1,6 +1,7 @@
 """`make bench`: calibrate, measure in turns, calibrate again, write the table.
 
-python -m tests.benchmarks [B2 B3 B6 B11] [--rounds 5] [--quick] [--model PATH] [--data DIR] [--out docs/benchmarks.md]
+python -m tests.benchmarks [B2 B3 B6 B8 B9 B11] [--rounds 5] [--quick] [--model PATH] [--data DIR]
+    [--out docs/benchmarks.md]
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from tests.benchmarks.calibration import MOST_DRIFT, calibrate, drift
 from tests.benchmarks.cold_start import measure_cold_start
 from tests.benchmarks.conditions import conditions
 from tests.benchmarks.models import ServedModels, published, trained
+from tests.benchmarks.operator_lines import measure_operator
 from tests.benchmarks.processes import REPOSITORY, ContestantFailed
 from tests.benchmarks.results import LineResult, to_json
 from tests.benchmarks.serving_lines import measure_serving
 from tests.benchmarks.settings import Settings
 from tests.benchmarks.training_line import measure_training
 
-LINES = ("B2", "B3", "B6", "B11")
+LINES = ("B2", "B3", "B6", "B8", "B9", "B11")
 _CACHE = Path.home() / ".cache" / "anneal" / "benchmarks"
 
 
@@ -121,6 +123,9 @@ def _measure(
         parts[" and ".join(served)] = lambda: measure_serving(models, settings, served)
     if "B6" in lines:
         parts["B6"] = lambda: measure_training(settings)
+    operator = tuple(line for line in ("B8", "B9") if line in lines)
+    if operator:
+        parts[" and ".join(operator)] = lambda: measure_operator(settings, operator)
     if "B11" in lines:
         parts["B11"] = lambda: [measure_cold_start(models, settings)]
     for name, measure in parts.items():

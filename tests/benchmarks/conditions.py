@@ -19,6 +19,8 @@ _PACKAGES = (
     "fastapi",
     "uvicorn",
     "numpy",
+    "kopf",
+    "aiohttp",
 )
 _TELLING_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_tile")
 

@@ -33,6 +33,27 @@ class Comparison:
     check: str
 
 
+@dataclass(frozen=True)
+class Bound:
+    """One figure of ours that is measured against a number, not against somebody else's.
+
+    Attributes:
+        line: Name of the benchmark.
+        what: What was measured, of what.
+        value: Our median, with its unit, the least and the greatest.
+        goal: What we want it to be.
+        met: Whether it is.
+        check: What was checked so that the figure means something, and what came out.
+    """
+
+    line: str
+    what: str
+    value: str
+    goal: str
+    met: bool
+    check: str
+
+
 @dataclass
 class LineResult:
     """Everything one benchmark found.
@@ -41,6 +62,7 @@ class LineResult:
         line: Its name.
         title: What it is about, for a heading.
         comparisons: The table.
+        bounds: The table of what is measured against a number.
         rounds: Every figure of every contestant.
         notes: What a reader must know: what was skipped, what differs.
         sound: Whether every check held.
@@ -49,6 +71,7 @@ class LineResult:
     line: str
     title: str
     comparisons: list[Comparison] = field(default_factory=list)
+    bounds: list[Bound] = field(default_factory=list)
     rounds: Rounds = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     sound: bool = True
@@ -96,6 +119,41 @@ class LineResult:
             )
         )
 
+    def bound(
+        self,
+        what: str,
+        ours: str,
+        figure: str,
+        *,
+        unit: str,
+        check: str,
+        at_least: float | None = None,
+        at_most: float | None = None,
+    ) -> None:
+        """Adds a figure of ours that has a goal of its own.
+
+        Args:
+            what: What was measured, of what.
+            ours: Name of our contestant in `rounds`.
+            figure: Name of the figure.
+            unit: Its unit, for people; empty: it is a number of things.
+            check: What was checked.
+            at_least: The goal for the median, where more is better.
+            at_most: The goal, where less is better.
+        """
+        values = [figures[figure] for figures in self.rounds[ours]]
+        middle = median(self.rounds, ours, figure)
+        if at_least is not None:
+            goal, met = f">= {_short(at_least)} {unit}", middle >= at_least
+        elif at_most is not None:
+            goal, met = f"<= {_short(at_most)} {unit}", middle <= at_most
+        else:
+            raise ValueError("a bound has a goal")
+        spread = f"({_short(min(values))}-{_short(max(values))}, n={len(values)})"
+        self.bounds.append(
+            Bound(self.line, what, f"{_short(middle)} {unit} {spread}", goal.strip(), met, check)
+        )
+
     def as_markdown(self) -> str:
         """Returns a section with the table, every contestant's medians and the notes."""
         parts = [f"## {self.line}: {self.title}", ""]
@@ -107,6 +165,13 @@ class LineResult:
                 for row in self.comparisons
             ]
             parts.append("")
+        if self.bounds:
+            parts += ["| line | what | ours | goal | check |", _rule(5)]
+            parts += [
+                f"| {row.line} | {row.what} | **{row.value}** | {_goal(row)} | {row.check} |"
+                for row in self.bounds
+            ]
+            parts.append("")
         parts += _medians(self.rounds)
         parts += [f"* {note}" for note in self.notes]
         return "\n".join(parts).rstrip() + "\n"
@@ -116,7 +181,7 @@ class LineResult:
         return asdict(self)
 
 
-def _goal(row: Comparison) -> str:
+def _goal(row: Comparison | Bound) -> str:
     if row.met is None:
         return ""
     return f"{row.goal} ({'met' if row.met else 'not met'})"

@@ -257,7 +257,8 @@ class FakeHub:
                 self.do_GET()
 
             def do_GET(self) -> None:
-                hub.tokens.add(self.headers["Authorization"])
+                if "/lab/encoder/" in self.path:  # the client asks for things of its own too, once a day
+                    hub.tokens.add(self.headers["Authorization"])
                 path = self.path.partition("?")[0]
                 if hub.status != 200:
                     self.answer(b"", status=hub.status, headers={"X-Error-Code": hub.error})

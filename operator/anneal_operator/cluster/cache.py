@@ -61,7 +61,7 @@ class Cache:
             if version < version_of(self._by_uid[kind][other]):
                 return False
             self._forget(kind, other)
-        body = _shared(_trimmed(body))
+        body = _kept(_trimmed(body), known or {})
         self._by_uid[kind][uid] = body
         self._by_name[name] = uid
         if known is not None and job_uid(known) != job_uid(body):
@@ -199,6 +199,14 @@ def _trimmed(body: Object) -> Object:
     if annotations and _LAST_APPLIED in annotations:
         meta["annotations"] = {key: value for key, value in annotations.items() if key != _LAST_APPLIED}
     return {**body, "metadata": meta}
+
+
+def _kept(body: Object, known: Object) -> Object:
+    """Returns an object as it is kept: what has not changed is what is kept of it already."""
+    return {
+        sys.intern(key): known[key] if key in known and known[key] == value else _shared(value)
+        for key, value in body.items()
+    }
 
 
 def _shared(value: Any) -> Any:  # noqa: ANN401  # any JSON

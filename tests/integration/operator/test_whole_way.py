@@ -171,6 +171,20 @@ def test_a_quota_is_told_and_once_it_is_lifted_the_job_goes_on(jobs: Jobs) -> No
     run(jobs, scenario)
 
 
+def test_no_pod_runs_under_an_account_that_is_somebody_elses(jobs: Jobs) -> None:
+    assert jobs.at("serviceaccounts", "POST", {"metadata": {"name": "reviews-g1-a1"}})[0] == 201
+
+    async def scenario(_: Life, __: KubeRaySimulator) -> None:
+        await asyncio.to_thread(jobs.create)
+        await until(lambda: jobs.status().get("reason") == "NameConflict")
+        assert "ServiceAccount named reviews-g1-a1" in jobs.status()["message"]
+        assert not [each for each in everything(jobs) if each.startswith(("Role", "Job", "Pod"))]
+        await asyncio.to_thread(jobs.at, "serviceaccounts/reviews-g1-a1", "DELETE")
+        await phase(jobs, "Ready")
+
+    run(jobs, scenario)
+
+
 @pytest.mark.parametrize("part", ["prepare", "train", "finish"])
 def test_deleted_in_the_middle_of_a_part_nothing_stays(jobs: Jobs, part: str) -> None:
     runs = {

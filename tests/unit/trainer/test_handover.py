@@ -75,6 +75,8 @@ def test_an_edited_spec_has_nothing_handed_over(stages, results, other):
 def test_how_it_is_served_and_kept_changes_nothing(stages, results):
     handover.write(stages, spec(), 2, BASE, results)
     assert handover.read(stages, spec(serving={}, retention={"versions": 1}), 2) is not None
+    data = {"train": {"uri": "pvc://data/x.csv"}, "secretRef": {"name": "another-key"}}
+    assert handover.read(stages, spec(data=data), 2) is not None
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"base": {}}', '{"base": 1, "stages": {}}'])

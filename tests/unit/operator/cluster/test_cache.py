@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from hypothesis import given
@@ -193,3 +194,26 @@ def test_any_order_of_messages_ends_the_same(order: list[int], cut: int) -> None
     assert [
         (c["metadata"]["uid"], c["metadata"]["resourceVersion"]) for c in cache.children("ns", JOB_UID)
     ] == [("c2", "6")]
+
+
+def test_keeps_objects_as_they_are_and_what_does_not_change_once() -> None:
+    cache = Cache()
+
+    def heard(version: int, phase: str) -> dict[str, Any]:
+        spec = {"template": {"containers": [{"name": "main", "cpu": 1, "ready": True, "args": None}]}}
+        body = json.dumps({**job(version), "spec": spec, "status": {"phase": phase}})
+        found: dict[str, Any] = json.loads(body)
+        return found
+
+    def kept() -> dict[str, Any]:
+        found = cache.job(JobKey("ns", "reviews"))
+        assert found is not None
+        return dict(found)
+
+    cache.put(heard(1, "Training"))
+    before = kept()
+    assert before == heard(1, "Training")
+    cache.put(heard(2, "Finishing"))
+    assert kept() == heard(2, "Finishing")
+    assert kept()["spec"] is before["spec"]
+    assert before == heard(1, "Training")
