@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import shutil
 import tempfile
 import threading
@@ -20,14 +19,13 @@ from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, Sc
 from ray.train.torch import TorchTrainer, get_device
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from anneal_api.errors import AnnealError, Interrupted, TrainingFailed
+from anneal_api.errors import AnnealError, Interrupted, Reason, TrainingFailed
 from anneal_trainer.engine.checkpoint import MODEL_FOLDER, load_state
 from anneal_trainer.engine.failures import classify
 from anneal_trainer.engine.plan import TrainingPlan, WorkerGroup
 from anneal_trainer.engine.progress import Progress, ProgressBoard
 from anneal_trainer.engine.state import TrainingState
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _POLL_SECONDS = 0.5
 _RESTARTS = 2
 """A lost worker is replaced this many times; each time training goes on from the newest checkpoint."""
@@ -81,18 +79,27 @@ class RayWorkers:
         Raises:
             TrainingFailed: There is no room for it, in every process: a new worker would only meet the full disk again.
         """
-        full: TrainingFailed | None = None
         if self._rank != 0:
-            ray.train.report(metrics)
-        else:
-            try:
-                with tempfile.TemporaryDirectory(prefix="anneal-checkpoint-") as folder:
-                    write(Path(folder))
-                    ray.train.report(metrics, checkpoint=Checkpoint.from_directory(folder))
-            except OSError as error:
-                if error.errno not in _FULL:
-                    raise
-                full = classify(error)
+            self._unless_full(lambda: None)
+            self._unless_full(lambda: ray.train.report(metrics))
+            return
+        with tempfile.TemporaryDirectory(prefix="anneal-checkpoint-") as folder:
+            self._unless_full(lambda: write(Path(folder)))
+            checkpoint = Checkpoint.from_directory(folder)
+            self._unless_full(lambda: ray.train.report(metrics, checkpoint=checkpoint))
+
+    def _unless_full(self, act: Callable[[], None]) -> None:
+        """Does something in every process, and ends it in all of them where rank 0 met a full disk.
+
+        After each step of its own: in a report Ray lets all processes wait for each other.
+        """
+        full: TrainingFailed | None = None
+        try:
+            act()
+        except OSError as error:
+            full = classify(error)
+            if full.reason is not Reason.DISK_FULL:
+                raise
         if self._world_size > 1:
             told = [full]
             torch.distributed.broadcast_object_list(told, src=0, device=self.device)
