@@ -64,13 +64,19 @@ def find_helm(*, build: bool) -> Path | None:
     return binary("helm") if build else None
 
 
-def helm(program: Path, *arguments: str, values: Mapping[str, Any] | None = None) -> str:
+def helm(
+    program: Path,
+    *arguments: str,
+    values: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> str:
     """Runs helm and returns what it prints.
 
     Args:
         program: Helm.
         arguments: Its arguments.
         values: Values beside the chart's own.
+        environment: More environment variables: which cluster it speaks to.
 
     Raises:
         HelmError: It failed.
@@ -84,7 +90,13 @@ def helm(program: Path, *arguments: str, values: Mapping[str, Any] | None = None
         text = stream.getvalue()
         arguments = (*arguments, "--values", "-")
     done = subprocess.run(
-        [program, *arguments], input=text, capture_output=True, text=True, check=False, cwd=ROOT
+        [program, *arguments],
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env=os.environ | dict(environment or {}),
     )
     if done.returncode != 0:
         raise HelmError(done.stderr.strip() + done.stdout.strip())

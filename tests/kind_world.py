@@ -6,21 +6,24 @@ import json
 import os
 import socket
 import subprocess
-import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-import httpx
+import helm_chart
 from cluster.binaries import built
 from cluster.kind_cluster import KindCluster
-from helm_chart import CHART, find_helm
+from helm_chart import CHART, NAMESPACE, ROOT, find_helm
+from ports import free_port
 
-SYSTEM = "anneal-system"
+SYSTEM = NAMESPACE
 """Namespace of the operator."""
+
+QUICKSTART = ROOT / "manifests" / "quickstart"
+JOB = "reviews"
+"""The quickstart's FineTuneJob."""
 
 _POLL_SECONDS = 1.0
 _TAIL = 40
@@ -37,6 +40,10 @@ class Namespace:
 
     cluster: KindCluster
     name: str
+
+    def apply(self, body: dict[str, Any]) -> None:
+        """Applies an object."""
+        self.kubectl("apply", "--server-side", "--filename=-", stdin=json.dumps(body))
 
     def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
         """Runs kubectl in the namespace and returns what it prints."""
@@ -93,7 +100,7 @@ class Namespace:
         parts.append(self.kubectl("get", "events", "--sort-by=.lastTimestamp", check=False))
         parts.append(
             self.cluster.kubectl(
-                "--namespace=anneal-system", "logs", "deploy/anneal", f"--tail={_TAIL}", check=False
+                "--namespace", SYSTEM, "logs", "deploy/anneal", f"--tail={_TAIL}", check=False
             )
         )
         return "\n\n".join("\n".join(part.splitlines()[-4 * _TAIL :]) for part in parts)
@@ -101,7 +108,7 @@ class Namespace:
     @contextmanager
     def forwarded(self, service: str, port: int = 80) -> Iterator[str]:
         """Opens a way to a Service from here; gives its URL."""
-        local = _free_port()
+        local = free_port()
         command = [str(built("kubectl") or "kubectl"), "--namespace", self.name, "port-forward"]
         process = subprocess.Popen(
             [*command, f"service/{service}", f"{local}:{port}"],
@@ -139,63 +146,12 @@ def helm(cluster: KindCluster, *arguments: str) -> str:
     """Runs helm against the cluster, in the operator's namespace, and returns what it prints."""
     program = find_helm(build=True)
     assert program is not None
-    done = subprocess.run(
-        [program, "--namespace", SYSTEM, *arguments],
-        env=os.environ | cluster.exports(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return helm_chart.helm(program, *arguments, "--namespace", SYSTEM, environment=cluster.exports())
 
 
-@dataclass
-class Load:
-    """Requests to a service, one after another.
-
-    Attributes:
-        url: Of the service.
-        answers: Status and version of each answer, in their order.
-        errors: Requests that got no answer.
-    """
-
-    url: str
-    answers: list[tuple[int, str]] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
-    _stop: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread | None = None
-
-    def __enter__(self) -> Load:
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        assert self._thread is not None
-        self._thread.join(timeout=60)
-
-    def versions(self) -> Counter[str]:
-        """Returns how many answers came from which version."""
-        return Counter(version for _, version in self.answers)
-
-    def _run(self) -> None:
-        body = {"inputs": ["a gripping film that one wants to see again"]}
-        while not self._stop.is_set():
-            try:
-                answer = httpx.post(f"{self.url}/predict", json=body, timeout=30)
-                self.answers.append((answer.status_code, answer.headers.get("x-model-version", "")))
-            except httpx.HTTPError as error:
-                self.errors.append(repr(error))
-            time.sleep(0.2)
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
+def quickstart(cluster: KindCluster) -> list[dict[str, Any]]:
+    """Returns the objects that `kubectl apply -k manifests/quickstart` applies."""
+    return helm_chart.objects(cluster.kubectl("kustomize", str(QUICKSTART)))
 
 
 def _listens(port: int) -> bool:

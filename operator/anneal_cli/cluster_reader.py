@@ -22,7 +22,7 @@ from anneal_api.errors import ResourceUnavailable
 from anneal_cli.cluster_proxy import proxy_for
 from anneal_operator.cluster.credentials import Credentials
 from anneal_operator.cluster.errors import ApiError, NotFound, Transient, Unauthorized, Unavailable, error_of
-from anneal_operator.cluster.kinds import POD, Kind
+from anneal_operator.cluster.kinds import POD, Kind, page_query
 from anneal_operator.cluster.retries import Backoff
 from anneal_operator.resources.ownership import Object
 
@@ -100,9 +100,7 @@ class ClusterReader:
             UnknownKind: The server has no such kind.
             ApiError: They cannot be read.
         """
-        query = {"limit": str(_PAGE)}
-        query |= {"labelSelector": labels} if labels else {}
-        query |= {"fieldSelector": fields} if fields else {}
+        query = page_query(_PAGE, labels, fields)
         found: list[Object] = []
         while True:
             page = self._answer(kind.path(namespace), query)

@@ -20,8 +20,6 @@ from anneal_operator.resources.ownership import Object
 
 _NODE_TYPE = "ray.io/node-type"
 _OURS = frozenset({"prepare", "finish", "parity", "submitter", "ray-head", "ray-worker"})
-
-
 _OF_ATTEMPTS = (LogPart.PREPARE, LogPart.TRAIN, LogPart.FINISH)
 
 

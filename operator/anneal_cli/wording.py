@@ -6,24 +6,18 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from anneal_operator.plan.moments import moment_of
+from anneal_trainer.publish.wording import duration
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
-_TEN_SECONDS = 10.0
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 _STEP = 1000.0
 
 
 def span(seconds: float) -> str:
     """Returns a length of time with its two largest units, for example `3 min 10 s` or `2 h 05 min`."""
-    if seconds < _TEN_SECONDS:
-        return f"{max(seconds, 0.0):.1f} s"
     whole = round(seconds)
-    if whole < _MINUTE:
-        return f"{whole} s"
-    if whole < _HOUR:
-        return f"{whole // _MINUTE} min {whole % _MINUTE:02d} s"
     if whole < _DAY:
-        return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE:02d} min"
+        return duration(max(seconds, 0.0))
     return f"{whole // _DAY} d {whole % _DAY // _HOUR} h"
 
 

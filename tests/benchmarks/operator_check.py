@@ -18,6 +18,20 @@ _MOST_TOLD = 3
 _TRUE_FROM_THE_BEGIN = {"Valid": "True", "Prepared": "False", "Progressing": "True", "Failed": "False"}
 
 
+def never_seen(job: Object, settings: Settings) -> Observed:
+    """Returns what an operator observes that knows nothing of a job but the job itself."""
+    return Observed(
+        job=job,
+        children=(),
+        pods=(),
+        warnings=(),
+        foreign=frozenset(),
+        kuberay=True,
+        now=datetime.now(UTC),
+        settings=settings,
+    )
+
+
 def first_children(manifest: Object, namespace: str) -> frozenset[tuple[str, str]]:
     """Returns kind and name of every object that a job gets before its first pod.
 
@@ -26,16 +40,8 @@ def first_children(manifest: Object, namespace: str) -> frozenset[tuple[str, str
         namespace: Where it is applied.
     """
     there = {"namespace": namespace, "uid": "0", "generation": 1, "resourceVersion": "1"}
-    observed = Observed(
-        job={**manifest, "metadata": {**manifest["metadata"], **there}},
-        children=(),
-        pods=(),
-        warnings=(),
-        foreign=frozenset(),
-        kuberay=True,
-        now=datetime.now(UTC),
-        settings=Settings(image="none"),
-    )
+    job = {**manifest, "metadata": {**manifest["metadata"], **there}}
+    observed = never_seen(job, Settings(image="none"))
     bodies = [action.body for action in plan(observed).actions if isinstance(action, Create | Apply)]
     return frozenset((body["kind"], body["metadata"]["name"]) for body in bodies)
 

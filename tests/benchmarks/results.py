@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
 from tests.benchmarks.interleaving import Ratio, Rounds, median, ratio
@@ -101,11 +102,7 @@ class LineResult:
             at_most: The goal, where less is better.
         """
         values = ratio(self.rounds, ours, theirs, figure)
-        goal, met = "", None
-        if at_least is not None:
-            goal, met = f">= {at_least:g}x", values.median >= at_least
-        elif at_most is not None:
-            goal, met = f"<= {at_most:g}x", values.median <= at_most
+        goal, met = _judged(values.median, at_least, at_most, lambda bar: f"{bar:g}x")
         self.comparisons.append(
             Comparison(
                 line=self.line,
@@ -143,11 +140,8 @@ class LineResult:
         """
         values = [figures[figure] for figures in self.rounds[ours]]
         middle = median(self.rounds, ours, figure)
-        if at_least is not None:
-            goal, met = f">= {_short(at_least)} {unit}", middle >= at_least
-        elif at_most is not None:
-            goal, met = f"<= {_short(at_most)} {unit}", middle <= at_most
-        else:
+        goal, met = _judged(middle, at_least, at_most, lambda bar: f"{_short(bar)} {unit}")
+        if met is None:
             raise ValueError("a bound has a goal")
         spread = f"({_short(min(values))}-{_short(max(values))}, n={len(values)})"
         self.bounds.append(
@@ -179,6 +173,17 @@ class LineResult:
     def as_json(self) -> dict[str, object]:
         """Returns everything, for programs."""
         return asdict(self)
+
+
+def _judged(
+    value: float, at_least: float | None, at_most: float | None, written: Callable[[float], str]
+) -> tuple[str, bool | None]:
+    """Returns a goal in words and whether a value meets it; no words and None where there is no goal."""
+    if at_least is not None:
+        return f">= {written(at_least)}", value >= at_least
+    if at_most is not None:
+        return f"<= {written(at_most)}", value <= at_most
+    return "", None
 
 
 def _goal(row: Comparison | Bound) -> str:

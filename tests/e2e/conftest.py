@@ -14,6 +14,7 @@ from cluster.product_images import load_product
 from cluster.progress import ClusterError, Steps
 from helm_chart import find_helm
 from kind_world import SYSTEM, Namespace, helm, install
+from real_parts import in_ci, not_to_be_had, teller
 
 _HERE = Path(__file__).parent
 _BUILD_SECONDS = 3600
@@ -40,26 +41,17 @@ def _place(item: pytest.Function) -> tuple[int, int]:
 @pytest.fixture(scope="session")
 def cluster(request: pytest.FixtureRequest) -> Iterator[KindCluster]:
     """A kind cluster with KubeRay; one that is up already is taken as it is, and stays."""
-    terminal = request.config.pluginmanager.get_plugin("terminalreporter")
-    capture = request.config.pluginmanager.get_plugin("capturemanager")
-
-    def show(line: str) -> None:
-        with capture.global_and_fixture_disabled():
-            terminal.write_line(line)
-
-    in_ci = os.environ.get("CI") == "true"
+    show = teller(request.config)
     was_up = find_cluster() is not None
     try:
         steps = Steps(show)
-        found = bring_up(Wanted(), steps, install=in_ci)
+        found = bring_up(Wanted(), steps, install=in_ci())
         # "loaded" is a short cut while one works on the tests themselves.
         if os.environ.get("ANNEAL_E2E_IMAGES") != "loaded":
-            load_product(found, steps, install=in_ci)
+            load_product(found, steps, install=in_ci())
         show(steps.table())
     except ClusterError as error:
-        if in_ci:
-            pytest.fail(f"CI needs a real cluster. {error}")
-        pytest.skip(f"NOT TESTED ON A REAL CLUSTER: {error}")
+        not_to_be_had("cluster", error)
     yield found
     if not was_up:
         take_down(found.name)
@@ -69,7 +61,7 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[KindCluster]:
 def anneal(cluster: KindCluster) -> KindCluster:
     """The cluster, with the chart as it is now installed in `anneal-system`."""
     if find_helm(build=shutil.which("go") is not None) is None:
-        pytest.skip("NOT TESTED ON A REAL CLUSTER: there is no helm, and no Go to build one.")
+        not_to_be_had("cluster", "there is no helm, and no Go to build one.")
     install(cluster)
     helm(cluster, "test", "anneal", "--timeout=3m")
     # The image of a developer's last run may have had the same tag.

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
 import pytest
-from cluster.product_images import REPOSITORY
-from kind_world import Namespace
-from ruamel.yaml import YAML
+from kind_world import JOB, QUICKSTART, SYSTEM, Namespace, quickstart
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("ANNEAL_NIGHTLY") != "1",
     reason="ten minutes of killing pods on a real cluster: make nightly",
 )
 
-_QUICKSTART = REPOSITORY / "manifests" / "quickstart"
-_JOB = "reviews"
-_SYSTEM = "anneal-system"
 _MINUTES = 60
 _ROWS = {"train": 1280, "validation": 96, "test": 96}
 _EPOCHS = 8
@@ -32,8 +26,7 @@ _STEPS_OF_EPOCH = 40  # after each, there is a checkpoint
 @pytest.fixture(scope="module")
 def objects(namespace: Namespace) -> list[dict[str, Any]]:
     """The quickstart with fewer rows, more epochs, and no bar that a model of few rows would fail."""
-    rendered = namespace.cluster.kubectl("kustomize", str(_QUICKSTART))
-    found: list[dict[str, Any]] = list(YAML(typ="safe", pure=True).load_all(rendered))
+    found = quickstart(namespace.cluster)
     for body in found:
         if body["kind"] == "ConfigMap":
             body["data"] = {f"{split}.csv": _first_rows(split, count) for split, count in _ROWS.items()}
@@ -46,7 +39,7 @@ def objects(namespace: Namespace) -> list[dict[str, Any]]:
 
 def _first_rows(split: str, count: int) -> str:
     out = io.StringIO()
-    with (_QUICKSTART / f"{split}.csv").open(encoding="utf-8", newline="") as file:
+    with (QUICKSTART / f"{split}.csv").open(encoding="utf-8", newline="") as file:
         csv.writer(out, lineterminator="\n").writerows(islice(csv.reader(file), count + 1))
     return out.getvalue()
 
@@ -55,22 +48,22 @@ def _first_rows(split: str, count: int) -> str:
 def running(namespace: Namespace, objects: list[dict[str, Any]]) -> Iterator[Namespace]:
     """The namespace with the job applied."""
     for body in objects:
-        namespace.kubectl("apply", "--server-side", "--filename=-", stdin=json.dumps(body))
+        namespace.apply(body)
     yield namespace
     namespace.kubectl("delete", "finetunejob", "--all", "--timeout=180s")
 
 
 def _phase(namespace: Namespace, *phases: str) -> Callable[[], bool]:
-    return lambda: namespace.status(_JOB).get("phase") in phases
+    return lambda: namespace.status(JOB).get("phase") in phases
 
 
 def _step(namespace: Namespace) -> int:
-    progress = namespace.status(_JOB).get("progress") or {}
+    progress = namespace.status(JOB).get("progress") or {}
     return int(progress.get("step") or 0)
 
 
 def _resumed_from(namespace: Namespace) -> int:
-    return int(namespace.status(_JOB).get("resumedFrom") or 0)
+    return int(namespace.status(JOB).get("resumedFrom") or 0)
 
 
 def _kill(namespace: Namespace, pods: list[dict[str, Any]]) -> None:
@@ -80,7 +73,7 @@ def _kill(namespace: Namespace, pods: list[dict[str, Any]]) -> None:
 
 
 def _kill_operator(namespace: Namespace) -> None:
-    system = Namespace(namespace.cluster, _SYSTEM)
+    system = Namespace(namespace.cluster, SYSTEM)
     pods = system.get("pods", "--selector=app.kubernetes.io/name=anneal-operator")["items"]
     _kill(system, pods)
 
@@ -91,11 +84,11 @@ def _training_pods(namespace: Namespace, attempt: int, node_type: str) -> list[d
 
 
 def test_killing_the_operator_while_it_prepares_and_trains_loses_nothing(running: Namespace) -> None:
-    running.until("it prepares", _phase(running, "Preparing"), 2 * _MINUTES, about=_JOB)
+    running.until("it prepares", _phase(running, "Preparing"), 2 * _MINUTES, about=JOB)
     _kill_operator(running)
-    running.until("it trains", lambda: _step(running) > 0, 10 * _MINUTES, about=_JOB)
+    running.until("it trains", lambda: _step(running) > 0, 10 * _MINUTES, about=JOB)
     _kill_operator(running)
-    assert running.status(_JOB)["attempt"] == 1
+    assert running.status(JOB)["attempt"] == 1
 
 
 def test_an_api_server_that_restarts_disturbs_nothing(running: Namespace) -> None:
@@ -107,36 +100,36 @@ def test_an_api_server_that_restarts_disturbs_nothing(running: Namespace) -> Non
         return "ok" in running.cluster.kubectl("get", "--raw=/readyz", check=False)
 
     running.until("the API server answers again", back, 3 * _MINUTES)
-    running.until("the job moves on", lambda: _step(running) > before, 5 * _MINUTES, about=_JOB)
-    assert running.status(_JOB)["attempt"] == 1
+    running.until("the job moves on", lambda: _step(running) > before, 5 * _MINUTES, about=JOB)
+    assert running.status(JOB)["attempt"] == 1
 
 
 def test_a_lost_worker_is_replaced_and_resumes_from_the_checkpoint(running: Namespace) -> None:
     running.until(
-        "there is a checkpoint", lambda: _step(running) > _STEPS_OF_EPOCH + 5, 5 * _MINUTES, about=_JOB
+        "there is a checkpoint", lambda: _step(running) > _STEPS_OF_EPOCH + 5, 5 * _MINUTES, about=JOB
     )
     _kill(running, _training_pods(running, 1, "worker"))
-    running.until("it resumes", lambda: _resumed_from(running) > 0, 5 * _MINUTES, about=_JOB)
-    assert running.status(_JOB)["attempt"] == 1  # Ray replaces a worker by itself
+    running.until("it resumes", lambda: _resumed_from(running) > 0, 5 * _MINUTES, about=JOB)
+    assert running.status(JOB)["attempt"] == 1  # Ray replaces a worker by itself
 
 
 def test_a_lost_head_is_a_new_attempt_that_resumes_too(running: Namespace) -> None:
     resumed = _resumed_from(running)
     _kill(running, _training_pods(running, 1, "head"))
-    running.until("attempt 2", lambda: running.status(_JOB)["attempt"] == 2, 3 * _MINUTES, about=_JOB)
-    (failure,) = running.status(_JOB)["failures"]
+    running.until("attempt 2", lambda: running.status(JOB)["attempt"] == 2, 3 * _MINUTES, about=JOB)
+    (failure,) = running.status(JOB)["failures"]
     assert (failure["attempt"], failure["part"]) == (1, "train")
-    running.until("it trains", lambda: _step(running) > resumed, 10 * _MINUTES, about=_JOB)
+    running.until("it trains", lambda: _step(running) > resumed, 10 * _MINUTES, about=JOB)
     assert _resumed_from(running) >= resumed
-    running.until("it finishes", _phase(running, "Finishing"), 10 * _MINUTES, about=_JOB)
+    running.until("it finishes", _phase(running, "Finishing"), 10 * _MINUTES, about=JOB)
     _kill_operator(running)
 
 
 def test_it_ends_ready_with_one_version_and_nothing_twice(running: Namespace) -> None:
-    running.until("it deploys", _phase(running, "Deploying", "Ready"), 10 * _MINUTES, about=_JOB)
+    running.until("it deploys", _phase(running, "Deploying", "Ready"), 10 * _MINUTES, about=JOB)
     _kill_operator(running)
-    running.until("it is ready", _phase(running, "Ready"), 10 * _MINUTES, about=_JOB)
-    status = running.status(_JOB)
+    running.until("it is ready", _phase(running, "Ready"), 10 * _MINUTES, about=JOB)
+    status = running.status(JOB)
     assert [version["version"] for version in status["versions"]] == [1]
     assert status["attempt"] == 2
     assert len(running.get("rayservices")["items"]) == 1

@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from cluster.product_images import REPOSITORY
-from kind_world import Namespace
-from ruamel.yaml import YAML
+from kind_world import Namespace, quickstart
 
-_QUICKSTART = REPOSITORY / "manifests" / "quickstart"
 _SECONDS = 60
 
 
 @pytest.fixture(scope="module")
 def job(namespace: Namespace) -> dict[str, Any]:
     """The quickstart's FineTuneJob; its data and claim are in the namespace."""
-    rendered = namespace.cluster.kubectl("kustomize", str(_QUICKSTART))
-    (wanted,) = [
-        body for body in YAML(typ="safe", pure=True).load_all(rendered) if body["kind"] == "FineTuneJob"
-    ]
-    others = namespace.cluster.kubectl("kustomize", str(_QUICKSTART))
-    for body in YAML(typ="safe", pure=True).load_all(others):
-        if body["kind"] != "FineTuneJob":
-            namespace.kubectl("apply", "--server-side", "--filename=-", stdin=json.dumps(body))
+    wanted = {}
+    for body in quickstart(namespace.cluster):
+        if body["kind"] == "FineTuneJob":
+            wanted = body
+        else:
+            namespace.apply(body)
     return wanted
 
 
@@ -37,7 +31,7 @@ def _applied(namespace: Namespace, job: dict[str, Any], name: str, **spec: Any) 
     body["metadata"]["name"] = name
     for part, value in spec.items():
         body["spec"][part] = {**body["spec"].get(part, {}), **value} if isinstance(value, dict) else value
-    namespace.kubectl("apply", "--server-side", "--filename=-", stdin=json.dumps(body))
+    namespace.apply(body)
     try:
         yield name
     finally:
@@ -111,8 +105,7 @@ def test_a_store_without_room(namespace: Namespace, job: dict[str, Any]) -> None
     claim = {"accessModes": ["ReadWriteOnce"], "storageClassName": "small"}
     claim |= {"resources": {"requests": {"storage": "4Mi"}}, "volumeName": volume}
     for kind, name, body in (("PersistentVolume", volume, spec), ("PersistentVolumeClaim", "small", claim)):
-        manifest = {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, "spec": body}
-        namespace.kubectl("apply", "--server-side", "--filename=-", stdin=json.dumps(manifest))
+        namespace.apply({"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, "spec": body})
     try:
         with _applied(namespace, job, "no-space", store={"uri": "pvc://small/store"}) as name:
             # The first checkpoint does not fit, and no new worker tries the same once more.

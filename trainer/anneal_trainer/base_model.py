@@ -273,8 +273,8 @@ def _brought(source: str) -> Path:
     from anneal_trainer.buckets import Bucket, Purpose, fetched_folder  # noqa: PLC0415  pyarrow is slow to import
 
     bucket = Bucket(source, Purpose.MODEL)
-    files = [file for file in bucket.files() if any(fnmatchcase(file.name, pattern) for pattern in _FILES)]
-    files = [file for file in files if "/" not in file.name]
+    beside = (file for file in bucket.files() if "/" not in file.name)
+    files = [file for file in beside if any(fnmatchcase(file.name, pattern) for pattern in _FILES)]
     if not files:
         raise LocationError(
             f"There is no model at '{source}'.",

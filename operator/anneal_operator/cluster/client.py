@@ -18,7 +18,7 @@ import aiohttp
 from anneal_operator.cluster.clock import Clock, SystemClock
 from anneal_operator.cluster.credentials import Credentials
 from anneal_operator.cluster.errors import ApiError, Expired, Transient, Unavailable, error_of
-from anneal_operator.cluster.kinds import Kind
+from anneal_operator.cluster.kinds import Kind, page_query
 from anneal_operator.cluster.retries import Backoff
 from anneal_operator.cluster.sessions import session
 from anneal_operator.plan.observed import Object
@@ -109,9 +109,7 @@ class Client:
         Raises:
             ApiError: They cannot be read.
         """
-        query = {"limit": str(PAGE)}
-        query |= {"labelSelector": labels} if labels else {}
-        query |= {"fieldSelector": fields} if fields else {}
+        query = page_query(PAGE, labels, fields)
         while True:
             try:
                 page = await self._call("list", kind.path(namespace), query=query)

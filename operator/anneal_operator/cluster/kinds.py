@@ -11,6 +11,18 @@ OURS = f"app.kubernetes.io/managed-by={MANAGER}"
 """Label selector of everything that the operator makes, and of the pods below it."""
 
 
+def page_query(limit: int, labels: str, fields: str) -> dict[str, str]:
+    """Returns the query for the first page of a list.
+
+    Args:
+        limit: Most objects in a page.
+        labels: Label selector; empty: none.
+        fields: Field selector; empty: none.
+    """
+    chosen = {"labelSelector": labels, "fieldSelector": fields}
+    return {"limit": str(limit), **{name: value for name, value in chosen.items() if value}}
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """A kind of object.

@@ -12,16 +12,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import kopf
 import kubernetes
+from tests.benchmarks.operator_check import never_seen
 
 from anneal_api.identity import GROUP, VERSION
 from anneal_operator.plan.actions import Apply, Create
 from anneal_operator.plan.decide import plan
-from anneal_operator.plan.observed import Observed
 from anneal_operator.resources.names import PART_LABEL
 from anneal_operator.settings import Settings
 
@@ -40,7 +39,8 @@ def log_in(**_: Any) -> None:
 @kopf.on.update(GROUP, VERSION, _PLURAL, field="spec")
 def carry_out(body: kopf.Body, patch: kopf.Patch, logger: kopf.Logger, **_: Any) -> None:
     """Makes what a job needs for its first part, and says so."""
-    wanted = plan(_observed(body))
+    # Nothing is known of the children: whether they are there shows when they are created.
+    wanted = plan(never_seen(json.loads(json.dumps(dict(body))), _SETTINGS))
     for action in wanted.actions:
         if isinstance(action, Create | Apply):
             _make(action.body)
@@ -56,20 +56,6 @@ def follow(body: kopf.Body, logger: kopf.Logger, **_: Any) -> None:
     """Hears of the parts, as whoever goes on with the next one has to."""
     if body.get("status", {}).get("completionTime"):
         logger.info("%s has ended", body["metadata"]["name"])
-
-
-def _observed(body: kopf.Body) -> Observed:
-    # Nothing is known of the children: whether they are there shows when they are created.
-    return Observed(
-        job=json.loads(json.dumps(dict(body))),
-        children=(),
-        pods=(),
-        warnings=(),
-        foreign=frozenset(),
-        kuberay=True,
-        now=datetime.now(UTC),
-        settings=_SETTINGS,
-    )
 
 
 def _make(body: Mapping[str, Any]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from cluster.progress import ClusterError
 from config_map_server import config_map_server
 from object_store import ObjectStore, object_store
 from parts_world import ClusterJob, loaded
+from real_parts import not_to_be_had, teller
 
 from anneal_api.attempt import PartState
 from anneal_api.errors import DataInvalid, ModelNotFound, ResourceUnavailable
@@ -37,20 +37,11 @@ _SETTINGS = (
 
 @pytest.fixture(scope="module")
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
-    capture = request.config.pluginmanager.get_plugin("capturemanager")
-    terminal = request.config.pluginmanager.get_plugin("terminalreporter")
-
-    def show(line: str) -> None:
-        with capture.global_and_fixture_disabled():
-            terminal.write_line(f"\n{line}")
-
     try:
-        with object_store(tmp_path_factory.mktemp("minio"), show) as running:
+        with object_store(tmp_path_factory.mktemp("minio"), teller(request.config)) as running:
             yield running
     except ClusterError as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"CI needs a real object store. {error}")
-        pytest.skip(f"NOT TESTED ON A REAL OBJECT STORE: {error}")
+        not_to_be_had("object store", error)
 
 
 @pytest.fixture(autouse=True)

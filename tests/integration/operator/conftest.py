@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Iterator
 
@@ -10,6 +9,7 @@ import pytest
 from cluster.apiserver import ApiServer, api_server
 from cluster.binaries import binary, built
 from cluster.progress import ClusterError
+from real_parts import not_to_be_had, teller
 
 _PROGRAMS = ("etcd", "kube-apiserver")
 _BUILD_SECONDS = 3600
@@ -29,20 +29,12 @@ def apiserver(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ApiServer]:
     """A bare API server with an audit log, whose namespaces end and whose orphans are collected."""
-    terminal = request.config.pluginmanager.get_plugin("terminalreporter")
-    capture = request.config.pluginmanager.get_plugin("capturemanager")
-
-    def show(line: str) -> None:
-        with capture.global_and_fixture_disabled():
-            terminal.write_line(f"\n{line}")
-
+    show = teller(request.config)
     try:
         for name in _PROGRAMS:
             binary(name, say=show)
     except ClusterError as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"CI needs a real API server. {error}")
-        pytest.skip(f"NOT TESTED AGAINST A REAL API SERVER: {error}")
+        not_to_be_had("API server", error)
     with api_server(
         tmp_path_factory.mktemp("apiserver"),
         controllers=("garbage-collector-controller", "namespace-controller"),

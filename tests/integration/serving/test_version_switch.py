@@ -6,22 +6,22 @@ import hashlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from benchmarks.loopback_only import available, enter_command
+from load import Load
+from ports import free_port
 from tiny_model import TEXTS, onnx_config, publish, right_answers, write_tiny_model
 
 from anneal_serving import parity
@@ -32,12 +32,6 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 REPOSITORY = Path(__file__).parents[3]
 SCRIPT = Path(__file__).parent / "cluster_until_stdin_closes.py"
 APPLICATION = "reviews"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def wait_for(what: Callable[[], object], seconds: float = 120) -> None:
@@ -186,38 +180,6 @@ def serving(cluster: Cluster, versions: dict[int, Path]) -> Cluster:
     return cluster
 
 
-@dataclass
-class Load:
-    """Clients that ask without a pause, and what they were answered."""
-
-    url: str
-    answers: list[tuple[int, str]] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
-
-    def __enter__(self) -> Load:
-        self._over = threading.Event()
-        self._clients = [threading.Thread(target=self._ask_on, args=(number,)) for number in range(6)]
-        for client in self._clients:
-            client.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        for client in self._clients:
-            client.join()
-
-    def _ask_on(self, number: int) -> None:
-        with httpx.Client(timeout=60) as client:
-            while not self._over.is_set():
-                number += 1
-                try:
-                    answer = client.post(f"{self.url}/predict", json={"text": TEXTS[number % len(TEXTS)]})
-                except httpx.HTTPError as error:
-                    self.errors.append(repr(error))
-                else:
-                    self.answers.append((answer.status_code, answer.headers.get("x-model-version", "")))
-
-
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_new_version_takes_over_under_load_without_a_failed_request(
     serving: Cluster, versions: dict[int, Path], count: int
@@ -225,7 +187,7 @@ def test_a_new_version_takes_over_under_load_without_a_failed_request(
     serving.deploy(application(user_config(versions[1]), num_replicas=count))
     wait_for(lambda: len(serving.replicas()) == count)
     replicas = serving.replicas()
-    with Load(serving.url) as load:
+    with Load(serving.url, TEXTS) as load:
         time.sleep(2)
         serving.deploy(application(user_config(versions[2]), num_replicas=count))
         wait_for(lambda: serving.serves_everywhere("reviews/v2"))
@@ -266,7 +228,7 @@ def test_an_altered_version_leaves_the_old_one_answering_and_says_so(
     content[-1] ^= 1
     (broken / "model.onnx").write_bytes(content)
     replicas = serving.replicas()
-    with Load(serving.url) as load:
+    with Load(serving.url, TEXTS) as load:
         serving.deploy(application(wanted))
         wait_for(lambda: serving.health().get("wanted", {}).get("state") == "failed")
         wait_for(lambda: gauges(serving, "anneal_model_version_wanted") == {3})
