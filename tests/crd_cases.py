@@ -92,7 +92,12 @@ BROKEN: tuple[Broken, ...] = (
     Broken("long name", {"metadata.name": "n" * 64}, "metadata.name has more than 63 characters", "<nil>"),
     Broken("bare local path", {f"{_TRAIN}.uri": "reviews.csv"}, "does not have the disk", f"{_TRAIN}.uri"),
     Broken("file on a disk", {f"{_TRAIN}.uri": "file:///d/r.csv"}, "does not have the disk", f"{_TRAIN}.uri"),
-    Broken("local store", {"spec.store.uri": "/models"}, "pvc://CLAIM/PATH", "spec.store.uri"),
+    Broken(
+        "local store",
+        {"spec.store.uri": "/models"},
+        "write pvc://CLAIM/PATH, or into a bucket and write s3://BUCKET/PREFIX",
+        "spec.store.uri",
+    ),
     Broken(
         "local model",
         {"spec.model": {"source": "./models/bert"}},
@@ -140,6 +145,27 @@ BROKEN: tuple[Broken, ...] = (
         "is written s3://BUCKET/KEY",
         f"{_TRAIN}.uri",
         rules.buckets_have_names,
+    ),
+    Broken(
+        "store in a bucket in capitals",
+        {"spec.store.uri": "s3://Models/anneal"},
+        "is written s3://BUCKET/KEY",
+        "spec.store.uri",
+        rules.buckets_have_names,
+    ),
+    Broken(
+        "way out of the prefix",
+        {"spec.store.uri": "s3://models/anneal/../others"},
+        "no `.` and no `..`",
+        "spec.store.uri",
+        rules.buckets_have_names,
+    ),
+    Broken(
+        "secret of a store in no bucket",
+        {"spec.store.secretRef": {"name": "s3"}},
+        "secretRef is for a store in a bucket",
+        "spec.store.secretRef",
+        rules.secrets_open_buckets,
     ),
     Broken(
         "secret of no bucket",

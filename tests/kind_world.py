@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import socket
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import helm_chart
+import httpx
 from cluster.binaries import built
 from cluster.kind_cluster import KindCluster
 from helm_chart import CHART, NAMESPACE, ROOT, find_helm
@@ -152,6 +154,33 @@ def helm(cluster: KindCluster, *arguments: str) -> str:
 def quickstart(cluster: KindCluster) -> list[dict[str, Any]]:
     """Returns the objects that `kubectl apply -k manifests/quickstart` applies."""
     return helm_chart.objects(cluster.kubectl("kustomize", str(QUICKSTART)))
+
+
+def is_ready(namespace: Namespace) -> bool:
+    """Returns whether the quickstart's job is ready, in its newest generation."""
+    job = namespace.job(JOB)
+    conditions = {entry["type"]: entry for entry in job.get("status", {}).get("conditions", [])}
+    ready = conditions.get("Ready", {})
+    return ready.get("status") == "True" and ready.get("observedGeneration") == job["metadata"]["generation"]
+
+
+def quickstart_rows() -> tuple[list[str], list[str]]:
+    """Returns texts and labels of the quickstart's test rows."""
+    with (QUICKSTART / "test.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [row["text"] for row in rows], [row["label"] for row in rows]
+
+
+def ask(url: str, texts: list[str]) -> tuple[list[str], str]:
+    """Returns the labels that a served model answers, and the version that did."""
+    labels: list[str] = []
+    version = ""
+    for start in range(0, len(texts), 25):
+        answer = httpx.post(f"{url}/predict", json={"inputs": texts[start : start + 25]}, timeout=60)
+        assert answer.status_code == 200, answer.text
+        labels += [row["label"] for row in answer.json()["predictions"]]
+        version = answer.headers["x-model-version"]
+    return labels, version
 
 
 def _listens(port: int) -> bool:

@@ -2,8 +2,9 @@
 
 It watches the Jobs, RayJobs and RayServices that the operator makes on a bare API server and takes each through the
 states that the real ones go through (KubeRay 1.6.1: Initializing, Running, Complete; its finalizer on RayJobs; Ready
-with serve endpoints), at a pace that a test chooses. Pods are created from the very templates, so the API server
-holds those to its rules too; reports are written into the attempt's ConfigMap as a pod would.
+with serve endpoints), at a pace that a test chooses. `kuberay_contract` holds it and the real one to the same cases.
+Pods are created from the very templates, so the API server holds those to its rules too; reports are written into the
+attempt's ConfigMap as a pod would.
 """
 
 from __future__ import annotations
@@ -143,7 +144,9 @@ class KubeRaySimulator:
             if self._served.get(uid) != generation:
                 self._served[uid] = generation
                 self._begin(f"{uid} {generation}", self._serve(body))
-        elif (kind is RAY_JOB and not (body["spec"] or {}).get("suspend")) or kind is JOB:
+        elif kind is RAY_JOB and (body["spec"] or {}).get("suspend"):
+            self._begin(f"{uid} waits", self._suspend(body))
+        else:
             self._begin(uid, self._play(kind, body))
 
     def _begin(self, key: str, work: Any) -> None:
@@ -180,6 +183,10 @@ class KubeRaySimulator:
             good = int(labels[VERSION_LABEL]) not in self.bad_versions
         await self._pause()
         await self._end_run(kind, body, good=good)
+
+    async def _suspend(self, body: Body) -> None:
+        with suppress(GoneError):
+            await self._status(RAY_JOB, body, {"jobDeploymentStatus": "Suspended"})
 
     async def _begin_run(self, kind: Kind, body: Body) -> None:
         name = body["metadata"]["name"]

@@ -57,6 +57,12 @@ FULL: dict[str, Any] = {
     "suspend": True,
 }
 
+IN_BUCKET: dict[str, Any] = {
+    **MINIMAL,
+    "store": {"uri": "s3://models/anneal", "secretRef": {"name": "for-the-store"}},
+    "serving": {},
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:

@@ -16,7 +16,7 @@ from anneal_api.job import MAX_NAME
 from anneal_api.rules import DATA_PLACES, MODEL_PLACES, PLACES
 from anneal_api.spec.data import Split
 from anneal_api.spec.model import ModelSource
-from anneal_api.uris import BUCKET_PLACE, CLAIM_PLACE, CLIMBS, CONFIG_MAP_FILE, HUB_ID
+from anneal_api.uris import BUCKET_PLACE, CLAIM_PLACE, CLIMBS, CONFIG_MAP_FILE, HUB_ID, WALKS
 
 
 class CelReason(StrEnum):
@@ -208,11 +208,25 @@ _MODEL = (
     CelRule(
         "spec.store",
         f"self.uri.matches({_has_scheme(PLACES)})",
-        f"uri: {_NO_LOCAL_DISK}; put the store on a PersistentVolumeClaim and write pvc://CLAIM/PATH",
+        f"uri: {_NO_LOCAL_DISK}; put the store on a PersistentVolumeClaim and write pvc://CLAIM/PATH, or into a "
+        "bucket and write s3://BUCKET/PREFIX",
         ".uri",
     ),
     _claim("spec.store", "uri"),
     _bucket("spec.store", "uri"),
+    CelRule(
+        "spec.store",
+        f"!self.uri.matches({_IS_BUCKET}) || !self.uri.matches({_literal(WALKS)})",
+        "uri: a store in a bucket is written s3://BUCKET/PREFIX, and its prefix has no `.` and no `..`",
+        ".uri",
+    ),
+    CelRule(
+        "spec.store",
+        f"!has(self.secretRef) || self.uri.matches({_IS_BUCKET})",
+        "secretRef is for a store in a bucket (s3://), and this one is in none: remove it",
+        ".secretRef",
+        CelReason.FORBIDDEN,
+    ),
 )
 
 _DATA = (

@@ -172,7 +172,7 @@ def _places(schemes: dict[Place, frozenset[str]], *, hub: bool) -> str:
         unwritten = ["a hub id"] * hub + ["a path"] * (place is Place.MACHINE)
         written = [f"`{scheme}://`" for scheme in sorted(schemes[place]) if scheme]
         ways.append(f"On a {place}: {', '.join(unwritten + written)}.")
-    later = " and ".join(f"`{scheme}://`" for scheme in sorted(LATER_SCHEMES.difference(*schemes.values())))
+    later = " and ".join(f"`{scheme}://`" for scheme in sorted(LATER_SCHEMES))
     return f"{' '.join(ways)} Not supported yet: {later}."
 
 

@@ -20,7 +20,7 @@ from anneal_api.spec.evaluation import Gate
 from anneal_api.spec.model import ModelSource
 from anneal_api.spec.resources import TaintEffect, TolerationOperator
 from anneal_api.suggestions import closest, short
-from anneal_api.uris import BUCKET_PLACE, CLAIM_PLACE, CLIMBS, CONFIG_MAP_FILE, scheme_of
+from anneal_api.uris import BUCKET_PLACE, CLAIM_PLACE, CLIMBS, CONFIG_MAP_FILE, WALKS, scheme_of
 
 Rule = Callable[[FineTuneJobSpec], Iterator[Problem]]
 
@@ -77,19 +77,29 @@ def config_maps_have_files(spec: FineTuneJobSpec) -> Iterator[Problem]:
 
 
 def buckets_have_names(spec: FineTuneJobSpec) -> Iterator[Problem]:
-    """`s3://BUCKET/KEY` names a bucket."""
+    """`s3://BUCKET/KEY` names a bucket; the prefix of a store in one has no `.` and no `..`."""
     for path, uri, _ in _places(spec):
-        if scheme_of(uri) == "s3" and uri.partition("://")[2].strip("/") and not re.search(BUCKET_PLACE, uri):
+        rest = uri.partition("://")[2]
+        if scheme_of(uri) != "s3" or not rest.strip("/"):
+            continue
+        if not re.search(BUCKET_PLACE, uri):
             remedy = "Write `s3://BUCKET/KEY`; a bucket's name has 3 to 63 lower-case letters, digits, dashes and dots."
             yield Problem(f"{short(uri)} names no bucket.", path, remedy)
+        elif path == "spec.store.uri" and re.search(WALKS, rest):
+            # Pods keep a copy of a store as folders, where these names would lead elsewhere.
+            yield Problem(f"{short(uri)} is no prefix for a store.", path, "Leave `.` and `..` out of it.")
 
 
 def secrets_open_buckets(spec: FineTuneJobSpec) -> Iterator[Problem]:
-    """`data.secretRef` is given only where data lie in a bucket."""
+    """`data.secretRef` is given only where data lie in a bucket, `store.secretRef` only where the store does."""
     of_buckets = any(scheme_of(source.uri) == "s3" for _, source in _sources(spec))
     if spec.data.secret_ref is not None and not of_buckets:
         what = "The Secret is for data in a bucket, and there are none."
         yield Problem(what, "spec.data.secretRef", "Remove it.")
+    store = spec.store
+    if store is not None and store.secret_ref is not None and scheme_of(store.uri) != "s3":
+        what = "The Secret is for a store in a bucket, and this one is in none."
+        yield Problem(what, "spec.store.secretRef", "Remove it.")
 
 
 def only_the_hub_has_revisions(spec: FineTuneJobSpec) -> Iterator[Problem]:

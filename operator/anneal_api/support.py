@@ -20,7 +20,6 @@ from anneal_api.uris import is_hub_id, scheme_of
 __all__ = ["CLUSTER_ONLY", "LATER", "LATER_SCHEMES", "SCHEMES", "TASKS", "Place", "unsupported"]
 
 LATER: dict[str, str] = {
-    "spec.store.secretRef": "Remove it; use a store that needs no credentials.",
     "spec.data.augment": "Remove it; add the rows to the training file instead.",
     "spec.data.evalSets": "Remove it; score such rows with `anneal predict` instead.",
     "spec.data.slices": "Remove it.",
@@ -40,6 +39,7 @@ LATER: dict[str, str] = {
 CLUSTER_ONLY: dict[str, str] = {
     "spec.model.secretRef": "Remove it and set HF_TOKEN, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for a bucket",
     "spec.data.secretRef": "Remove it and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    "spec.store.secretRef": "Remove it (on one machine the store is a folder)",
     "spec.resources.memory": "Remove it (`training.maxBatchTokens` bounds memory)",
     "spec.resources.sharedMemory": "Remove it",
     "spec.resources.nodeSelector": "Remove it",
@@ -54,14 +54,14 @@ CLUSTER_ONLY: dict[str, str] = {
 TASKS = frozenset({Task.TEXT_CLASSIFICATION})
 """The tasks that can be trained."""
 
-LATER_SCHEMES = frozenset({"s3", "gs"})
-"""The kinds of place that not every field takes yet."""
+LATER_SCHEMES = frozenset({"gs"})
+"""The kinds of place that cannot be read anywhere yet."""
 
 _MODEL_SCHEMES = {
     Place.MACHINE: frozenset({"", "file", "pkg", "s3"}),
     Place.CLUSTER: frozenset({"", "pvc", "pkg", "s3"}),
 }
-_STORE_SCHEMES = {Place.MACHINE: frozenset({"", "file"}), Place.CLUSTER: frozenset({"pvc"})}
+_STORE_SCHEMES = {Place.MACHINE: frozenset({"", "file"}), Place.CLUSTER: frozenset({"pvc", "s3"})}
 _DATA_SCHEMES = {
     Place.MACHINE: frozenset({"", "file", "pkg", "hf", "s3"}),
     Place.CLUSTER: frozenset({"pvc", "configmap", "pkg", "hf", "s3"}),
@@ -117,9 +117,11 @@ def _unreachable(pattern: str, path: str, uri: str, place: Place) -> Iterator[Pr
             yield Problem(what, path, _remote_places(pattern))
     elif place is Place.MACHINE and scheme in schemes[Place.CLUSTER] - schemes[place]:
         what = f"Places like `{scheme}://` are on a cluster."
+        if scheme == "s3":
+            what = "On one machine data and models may lie in a bucket, but not the store."
         yield Problem(what, path, "Use a path on this machine, or apply the manifest to a cluster.")
-    elif scheme in LATER_SCHEMES - schemes[place]:
-        what = f"Places like `{scheme}://` are not supported here yet."
+    elif scheme in LATER_SCHEMES:
+        what = f"Places like `{scheme}://` are not supported yet."
         remedy = "Use a path on this machine." if place is Place.MACHINE else _remote_places(pattern)
         yield Problem(what, path, remedy)
 

@@ -22,6 +22,9 @@ BUCKET_PLACE = r"^(?i:s3)://[a-z0-9][-a-z0-9.]{1,61}[a-z0-9](/|$)"
 CLIMBS = r"(^|/)\.\.(/|$)"
 """A path that leads upwards, as a regular expression that Python and CEL read alike."""
 
+WALKS = r"(^|/)\.\.?(/|$)"
+"""A path with `.` or `..`, as a regular expression that Python and CEL read alike: in a bucket they are names."""
+
 
 def scheme_of(uri: str) -> str:
     """Returns the scheme of a place in lower case: `pvc` of `pvc://claim/path`. A path or hub id has none."""
@@ -32,3 +35,17 @@ def scheme_of(uri: str) -> str:
 def is_hub_id(source: str) -> bool:
     """Returns whether a model's source can be one of the hub: `NAME` or `OWNER/NAME`."""
     return re.search(HUB_ID, source) is not None
+
+
+class LocationError(ValueError):
+    """A place does not lead anywhere.
+
+    Args:
+        what: What is wrong, one sentence.
+        remedy: What to do about it, one sentence.
+    """
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(what)
+        self.what = what
+        self.remedy = remedy

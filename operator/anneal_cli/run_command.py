@@ -19,7 +19,7 @@ from anneal_cli.serve_command import require_free_port, serve_until_stopped
 
 if TYPE_CHECKING:
     from anneal_trainer.engine.plan import WorkerGroup
-    from anneal_trainer.pipeline import Outcome
+    from anneal_trainer.outcome import Outcome
 
 
 def run(

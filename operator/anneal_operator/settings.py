@@ -14,7 +14,8 @@ class Settings:
         image: Image of the pods that prepare, train, finish and serve.
         image_pull_policy: As in a container.
         image_pull_secrets: Names of Secrets, in the job's namespace.
-        store: Default model store, `pvc://CLAIM/PATH`; empty: every job names its own.
+        store: Default model store, `pvc://CLAIM/PATH` or `s3://BUCKET/PREFIX`; empty: every job names its own.
+        store_secret: Name of the Secret that opens the default store's bucket, in the job's namespace; empty: none.
         namespaces: Namespaces to watch; empty: all.
         ray_version: Version of Ray in the image.
         head_resources: Requests and limits of a Ray head, which computes nothing.
@@ -32,6 +33,7 @@ class Settings:
     image_pull_policy: str = "IfNotPresent"
     image_pull_secrets: tuple[str, ...] = ()
     store: str = ""
+    store_secret: str = ""
     namespaces: tuple[str, ...] = ()
     ray_version: str = "2.60.0"
     head_resources: dict[str, Any] = field(

@@ -2,6 +2,8 @@
 
 python -m anneal_serving.parity --url URL --version-folder FOLDER [--timeout SECONDS]
 
+FOLDER may be a place in a bucket, `s3://BUCKET/KEY`.
+
 Waits until the wanted version answers, then replays held-out rows through `POST /predict` and compares them with
 the answers that were published. Where the rows are private, a few texts of its own are answered here, by the same
 Predictor, and there, by the server. Exit code 0: all answers are equal; 1: they are not, or there were none. The
@@ -27,6 +29,7 @@ from anneal_api.tasks import Task
 from anneal_serving.app import VERSION_HEADER
 from anneal_serving.artifact import Artifact
 from anneal_serving.model_info import PARITY_FILE
+from anneal_serving.version_place import version_at
 
 TOLERANCE = 1e-3
 """Most by which a score may differ: processors round differently, and int8 more so."""
@@ -129,24 +132,25 @@ class Report:
         )
 
 
-def probe(url: str, folder: Path, *, timeout: float = 120.0) -> Report:
+def probe(url: str, place: str, *, timeout: float = 120.0) -> Report:
     """Compares a server's answers with those of a published version.
 
     Args:
         url: Where the server is, for example `http://reviews`.
-        folder: The version's folder.
+        place: The version's folder, or its place in a bucket.
         timeout: Seconds that the whole may take, the wait for the version included.
     """
     started = time.monotonic()
     report = Report(url)
     try:
-        artifact = Artifact.open(folder)
-        report.version = artifact.version
-        endpoint = _Endpoint(urlsplit(url), artifact.version, started + timeout)
-        endpoint.wait_until_ready(artifact.manifest.version)
-        rows = _held_out_rows(artifact)
-        report.rows = "held-out" if rows else "generic"
-        _compare(endpoint, rows or _generic_rows(artifact), report)
+        with version_at(place) as folder:
+            artifact = Artifact.open(folder)
+            report.version = artifact.version
+            endpoint = _Endpoint(urlsplit(url), artifact.version, started + timeout)
+            endpoint.wait_until_ready(artifact.manifest.version)
+            rows = _held_out_rows(artifact)
+            report.rows = "held-out" if rows else "generic"
+            _compare(endpoint, rows or _generic_rows(artifact), report)
     except AnnealError as error:
         report.message = str(error)
     report.seconds = time.monotonic() - started
@@ -367,7 +371,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Compares a server's answers with those of a published version.",
     )
     parser.add_argument("--url", required=True, help="where the server is, for example http://reviews")
-    parser.add_argument("--version-folder", required=True, type=Path, help="folder of the published version")
+    parser.add_argument("--version-folder", required=True, help="folder of the published version")
     parser.add_argument("--timeout", type=float, default=120.0, help="seconds that the whole may take")
     asked = parser.parse_args(arguments)
     report = probe(asked.url, asked.version_folder, timeout=asked.timeout)

@@ -118,7 +118,7 @@ def test_a_lost_head_is_a_new_attempt_that_resumes_too(running: Namespace) -> No
     _kill(running, _training_pods(running, 1, "head"))
     running.until("attempt 2", lambda: running.status(JOB)["attempt"] == 2, 3 * _MINUTES, about=JOB)
     (failure,) = running.status(JOB)["failures"]
-    assert (failure["attempt"], failure["part"]) == (1, "train")
+    assert (failure["attempt"], failure["part"], failure["reason"]) == (1, "train", "Preempted")
     running.until("it trains", lambda: _step(running) > resumed, 10 * _MINUTES, about=JOB)
     assert _resumed_from(running) >= resumed
     running.until("it finishes", _phase(running, "Finishing"), 10 * _MINUTES, about=JOB)

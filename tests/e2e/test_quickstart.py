@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import time
 
-import httpx
 import pytest
-from kind_world import JOB, QUICKSTART, Namespace, install
+from kind_world import JOB, QUICKSTART, Namespace, ask, helm, install, is_ready, quickstart_rows
 from load import Load
 
 _MINUTES = 60
@@ -25,40 +23,16 @@ def applied(namespace: Namespace, before: set[str]) -> Namespace:
     """The namespace with the quickstart applied and ready."""
     assert before  # looked at first
     namespace.kubectl("apply", "--server-side", "--kustomize", str(QUICKSTART))
-    namespace.until("the job is ready", lambda: _ready(namespace), 25 * _MINUTES, about=JOB)
+    namespace.until("the job is ready", lambda: is_ready(namespace), 25 * _MINUTES, about=JOB)
     namespace.kubectl("wait", "--for=condition=Ready", f"finetunejob/{JOB}", "--timeout=10s")
     return namespace
 
 
-def _ready(namespace: Namespace) -> bool:
-    job = namespace.job(JOB)
-    conditions = {entry["type"]: entry for entry in job.get("status", {}).get("conditions", [])}
-    ready = conditions.get("Ready", {})
-    return ready.get("status") == "True" and ready.get("observedGeneration") == job["metadata"]["generation"]
-
-
-def _test_rows() -> tuple[list[str], list[str]]:
-    with (QUICKSTART / "test.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return [row["text"] for row in rows], [row["label"] for row in rows]
-
-
-def _ask(url: str, texts: list[str]) -> tuple[list[str], str]:
-    labels: list[str] = []
-    version = ""
-    for start in range(0, len(texts), 25):
-        answer = httpx.post(f"{url}/predict", json={"inputs": texts[start : start + 25]}, timeout=60)
-        assert answer.status_code == 200, answer.text
-        labels += [row["label"] for row in answer.json()["predictions"]]
-        version = answer.headers["x-model-version"]
-    return labels, version
-
-
 def test_the_endpoint_answers_every_test_row_as_the_evaluation_did(applied: Namespace) -> None:
     status = applied.status(JOB)
-    texts, right = _test_rows()
+    texts, right = quickstart_rows()
     with applied.forwarded(JOB) as url:
-        labels, version = _ask(url, texts)
+        labels, version = ask(url, texts)
     assert version == f"{JOB}/v1"
     accuracy = sum(label == expected for label, expected in zip(labels, right, strict=True)) / len(right)
     assert accuracy == pytest.approx(status["metrics"]["accuracy"], abs=1e-6)
@@ -80,11 +54,11 @@ def test_kubectl_get_tells_the_truth(applied: Namespace) -> None:
 def test_an_edit_rolls_out_version_2_without_a_failed_request(applied: Namespace) -> None:
     pods = {pod["metadata"]["uid"] for pod in applied.pods(part="serve")}
     patch = {"spec": {"training": {"epochs": 1, "seed": 7}}}
-    with applied.forwarded(JOB) as url, Load(url, _test_rows()[0], clients=1, pause=0.2) as load:
+    with applied.forwarded(JOB) as url, Load(url, quickstart_rows()[0], clients=1, pause=0.2) as load:
         applied.kubectl("patch", "ftj", JOB, "--type=merge", f"--patch={json.dumps(patch)}")
-        applied.until("version 2 is ready", lambda: _ready(applied), 25 * _MINUTES, about=JOB)
-        texts, _ = _test_rows()
-        _, version = _ask(url, texts[:25])
+        applied.until("version 2 is ready", lambda: is_ready(applied), 25 * _MINUTES, about=JOB)
+        texts, _ = quickstart_rows()
+        _, version = ask(url, texts[:25])
     assert version == f"{JOB}/v2"
     assert load.errors == []
     assert {status for status, _ in load.answers} == {200}
@@ -104,9 +78,26 @@ def test_upgrading_the_chart_with_another_image_restarts_no_running_service(appl
         time.sleep(30)  # the operator looks at every job when it starts
         assert {pod["metadata"]["uid"] for pod in applied.pods(part="serve")} == pods
         assert applied.get("rayservice", JOB)["metadata"]["generation"] == service["metadata"]["generation"]
-        assert _ready(applied)
+        assert is_ready(applied)
     finally:
         install(applied.cluster)
+
+
+def test_uninstalling_leaves_what_serves_and_a_new_install_takes_it_over(applied: Namespace) -> None:
+    pods = {pod["metadata"]["uid"] for pod in applied.pods(part="serve")}
+    texts = quickstart_rows()[0][:25]
+    helm(applied.cluster, "uninstall", "anneal", "--wait", "--timeout=2m")
+    try:
+        left = applied.cluster.kubectl("get", "clusterroles,clusterrolebindings", "--output=name").split()
+        assert not [name for name in left if "anneal" in name]
+        with applied.forwarded(JOB) as url:
+            assert ask(url, texts)[1] == f"{JOB}/v2"
+        assert is_ready(applied), "its job is still there, and says what it said"
+    finally:
+        install(applied.cluster)
+    time.sleep(10)
+    assert is_ready(applied)
+    assert {pod["metadata"]["uid"] for pod in applied.pods(part="serve")} == pods
 
 
 def test_deleting_it_leaves_the_namespace_as_it_was(applied: Namespace, before: set[str]) -> None:

@@ -123,8 +123,8 @@ def test_operator_image_takes_its_own_extra_only() -> None:
 
 
 def test_both_images_run_as_the_user_that_pods_ask_for() -> None:
+    from anneal_operator.resources.places import HOME
     from anneal_operator.resources.pods import USER
-    from anneal_operator.resources.volumes import HOME
 
     for path in DOCKERFILES:
         steps = instructions(path.read_text())

@@ -19,8 +19,8 @@ from anneal_api.errors import ModelNotFound
 from anneal_api.job import FineTuneJobSpec
 from anneal_api.published import BackendKind, CodecSettings, PredictorConfig
 from anneal_api.spec.model import ModelSource
+from anneal_api.uris import LocationError
 from anneal_trainer.data.locations import (
-    LocationError,
     is_folder,
     local_path,
     package_of,
@@ -176,6 +176,15 @@ def check_folder(folder: Path, source: str) -> None:
         )
 
 
+def model_files(folder: Path) -> list[Path]:
+    """Returns the files of a model's folder that training reads, by name."""
+    return [
+        path
+        for path in sorted(folder.iterdir())
+        if path.is_file() and any(fnmatchcase(path.name, pattern) for pattern in _FILES)
+    ]
+
+
 def describe(base: BaseModel) -> ModelDescription:
     """Returns a model's shape from its config and the header of its weights; no tensor is read.
 
@@ -270,7 +279,7 @@ def _brought(source: str) -> Path:
     """Brings a model's files out of a bucket, beside those of the hub: pods of one job share that cache."""
     from huggingface_hub import constants  # noqa: PLC0415  slow to import
 
-    from anneal_trainer.buckets import Bucket, Purpose, fetched_folder  # noqa: PLC0415  pyarrow is slow to import
+    from anneal_serving.buckets import Bucket, Purpose, fetched_folder  # noqa: PLC0415  only for buckets
 
     bucket = Bucket(source, Purpose.MODEL)
     beside = (file for file in bucket.files() if "/" not in file.name)
@@ -324,11 +333,10 @@ def _parameters(folder: Path, source: str) -> int:
 def _content_digest(folder: Path) -> str:
     """Returns the SHA-256, in hex, over names and contents of the files that training reads."""
     state = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.is_file() and any(fnmatchcase(path.name, pattern) for pattern in _FILES):
-            with path.open("rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
-            state.update(f"{path.name} {content}\n".encode())
+    for path in model_files(folder):
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        state.update(f"{path.name} {content}\n".encode())
     return state.hexdigest()
 
 

@@ -60,12 +60,15 @@ def write(
     partial = path.with_suffix(f".{os.getpid()}.partial")
     partial.write_text(json.dumps(document, indent=1), encoding="utf-8")
     partial.replace(path)
+    stages.keep_file(path)
 
 
 def read(stages: StageFolder, spec: FineTuneJobSpec, processes: int) -> HandOver | None:
     """Returns what earlier parts with the same spec left; None where they left nothing that can be read."""
+    path = _path(stages, spec, processes)
+    stages.bring_file(path)
     try:
-        document = json.loads(_path(stages, spec, processes).read_text(encoding="utf-8"))
+        document = json.loads(path.read_text(encoding="utf-8"))
         base = document["base"]
         found = HandOver(
             BaseModel(Path(base["folder"]), base["source"], base["revision"]),

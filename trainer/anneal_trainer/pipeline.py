@@ -13,7 +13,6 @@ import json
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -39,29 +38,17 @@ from anneal_trainer.evaluate.judgement import judge
 from anneal_trainer.evaluate.scores import score
 from anneal_trainer.evaluate.selection import selection_metric, shown_metrics
 from anneal_trainer.observer import Observer
+from anneal_trainer.outcome import Outcome
 from anneal_trainer.publish.report_page import render_report
 from anneal_trainer.publish.run_report import BASELINES, VARIANTS, gather, training_record
 from anneal_trainer.publish.store import JobStore
 from anneal_trainer.publish.version import REPORT_FILE, RUN_FILE, write_version
+from anneal_trainer.remote.mirror import Mirror
+from anneal_trainer.remote.training_inputs import TrainingInputs
 from anneal_trainer.stages import Stage, StageFolder, StageResult, file_digest
 
 _PREDICTOR_FILE = "predictor.json"
 _WEIGHTS_FILE = "model.safetensors"
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a run came to.
-
-    Attributes:
-        report: Everything it found out.
-        published: Folder of the published version; None where the gate let nothing through.
-        report_page: The report as a page.
-    """
-
-    report: RunReport
-    published: Path | None
-    report_page: Path
 
 
 class Pipeline:
@@ -75,6 +62,8 @@ class Pipeline:
         group: What to train on.
         ray_session: Starts the Ray that training runs on, and stops it; entered only if there is something to train.
         observer: Who watches.
+        mirror: Keeps store and work folder, both below its root, in a bucket; None: every machine of the job sees
+            the same folders.
         machine: What training runs on, for preflight's estimate; None: this machine, measured.
     """
 
@@ -88,13 +77,16 @@ class Pipeline:
         group: WorkerGroup,
         ray_session: Callable[[WorkerGroup], AbstractContextManager[None]],
         observer: Observer,
+        mirror: Mirror | None = None,
         machine: Machine | None = None,
     ) -> None:
         self.job = job
         self.spec = job.spec
         self.base_folder = base_folder
-        self.versions = JobStore.of(store.absolute(), job.metadata)
-        self.stages = StageFolder(work.absolute() / job.metadata.namespace / self.versions.folder.name)
+        self.versions = JobStore.of(store.absolute(), job.metadata, mirror)
+        self.stages = StageFolder(
+            work.absolute() / job.metadata.namespace / self.versions.folder.name, mirror
+        )
         self.group = group
         self.ray_session = ray_session
         self.observer = observer
@@ -260,9 +252,13 @@ class Pipeline:
     def _train(self, folder: Path) -> None:
         from anneal_trainer.engine.launch import run_training
 
+        prepared_folder = self.results["prepare"].folder
+        inputs = TrainingInputs.of(
+            self.stages, prepared=prepared_folder, base=self.base, checkpoints=folder / "checkpoints"
+        )
         plan = TrainingPlan(
-            base=self.base.folder,
-            prepared=self.results["prepare"].folder,
+            base=inputs.base,
+            prepared=prepared_folder,
             predictor=self.parent_config,
             training=self.spec.training,
             selection_metric=selection_metric(self.spec),
@@ -273,8 +269,9 @@ class Pipeline:
                 plan,
                 self.group,
                 name="run",
-                storage=folder / "checkpoints",
+                storage=inputs.checkpoints,
                 home=folder / "model",
+                bring=inputs.bring,
                 show=self.observer.progressed,
             )
         base_model.tokenizer_files(self.base, folder / "model")
@@ -282,7 +279,7 @@ class Pipeline:
             trained.state, plan, processes=self.group.processes, train_rows=len(self.data.train)
         )
         _write(folder / "training.json", record.model_dump_json(indent=1))
-        shutil.rmtree(folder / "checkpoints")
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
     def _evaluate(self, folder: Path) -> None:
         from anneal_trainer.evaluate.baselines import baselines
@@ -323,7 +320,7 @@ class Pipeline:
         before = newest.manifest.incumbent
         if before is None or before not in self.versions.versions():
             return None
-        return Artifact.open(self.versions.path(before))
+        return Artifact.open(self.versions.brought(before))
 
     def _gate(self, folder: Path, incumbent: Artifact | None) -> None:
         judgement = judge(
@@ -346,13 +343,14 @@ class Pipeline:
             report = self._report(version=None)
             page = self.stages.root / "report.html"
             page.write_text(render_report(report), encoding="utf-8")
+            self.stages.keep_file(page)
             return Outcome(report, None, page)
-        stage = stage_keys.publish(self.spec, self.results, self.versions.folder)
+        stage = stage_keys.publish(self.spec, self.results, self.versions.place)
         earlier = self.stages.find(stage)
         if earlier is not None and not self._is_published(earlier):
-            shutil.rmtree(earlier.folder)  # somebody emptied the store: publish again
+            self.stages.forget(earlier)  # somebody emptied the store: publish again
         result = self._run(stage, lambda folder: self._write_version(folder, incumbent))
-        published = self.versions.path(_published_version(result))
+        published = self.versions.brought(_published_version(result))
         report = RunReport.model_validate_json((published / RUN_FILE).read_bytes())
         return Outcome(report, published, published / REPORT_FILE)
 

@@ -6,7 +6,6 @@ A stage's revision is raised when its code changes what it produces, so that res
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from anneal_api.job import FineTuneJobSpec
 from anneal_api.published import PublishedModel
@@ -109,7 +108,7 @@ def gate(spec: FineTuneJobSpec, results: Results, incumbent: PublishedModel | No
     )
 
 
-def publish(spec: FineTuneJobSpec, results: Results, store: Path) -> Stage:
+def publish(spec: FineTuneJobSpec, results: Results, store: str) -> Stage:
     """Returns what a version depends on: everything that shaped it, and where it goes."""
     return Stage(
         "publish",
@@ -117,7 +116,7 @@ def publish(spec: FineTuneJobSpec, results: Results, store: Path) -> Stage:
         {
             "trained": results["train"].digest,
             "gate": results["gate"].digest,
-            "store": str(store),
+            "store": store,
             "spec": spec.model_dump(mode="json", include=SHAPING_PARTS, exclude=SHAPELESS_FIELDS),
         },
     )

@@ -5,7 +5,7 @@ outputs of the stages before it, or its own revision number (raised when its cod
 version of the whole program is not an input, or an upgrade would train everything again.
 
 A stage writes into `<key>.partial`, which survives a crash so that it can go on there, and becomes `<key>` by one
-rename once it is whole.
+rename once it is whole. Where the machines of a job share no disk, the results have a twin in a bucket.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -25,11 +26,15 @@ from pathlib import Path
 from typing import IO, Any
 
 from anneal_api.errors import ResourceUnavailable
+from anneal_trainer.remote.lease import StillHeld
+from anneal_trainer.remote.mirror import Mirror
 
 LOCK_FILE = "lock"
 """Held by the run that is at work; beside the stages."""
 
-_RECORD_FILE = "stage.json"
+RECORD_FILE = "stage.json"
+"""What a result says of itself; written last."""
+
 _KEPT_PER_STAGE = 3
 _CHUNK = 1 << 20
 _LOCK_LOOK_SECONDS = 0.5
@@ -83,10 +88,12 @@ class StageFolder:
 
     Args:
         root: The job's work folder.
+        mirror: Keeps a twin of it in a bucket; None: the folder is all there is.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, mirror: Mirror | None = None) -> None:
         self.root = root
+        self.mirror = mirror
 
     @contextmanager
     def locked(self, *, wait_seconds: float = 0.0) -> Iterator[None]:
@@ -96,15 +103,22 @@ class StageFolder:
             wait_seconds: How long to wait for another run to end.
 
         Raises:
-            ResourceUnavailable: Another run holds it, or the file system knows no locks.
+            StillHeld: Another run holds it.
+            ResourceUnavailable: The file system or the bucket knows no locks, or cannot be reached.
         """
         self.root.mkdir(parents=True, exist_ok=True)
+        if self.mirror is not None:
+            with self.mirror.locked(
+                self.root / LOCK_FILE, wait_seconds=wait_seconds, lost=_stop_this_process
+            ):
+                yield
+            return
         with (self.root / LOCK_FILE).open("a+") as lock:
             deadline = time.monotonic() + wait_seconds
             while not self._take(lock):
                 if time.monotonic() >= deadline:
                     lock.seek(0)
-                    raise ResourceUnavailable(
+                    raise StillHeld(
                         f"Another run of this job is at work (process {lock.read().strip() or 'unknown'}).",
                         where=str(self.root),
                         remedy="Wait for it, stop it, or give this run a folder of its own with --work-dir.",
@@ -146,6 +160,8 @@ class StageFolder:
             key: Its key when it ran, for whoever does not know its inputs any more.
         """
         folder = self._folder(name, key)
+        if self.mirror is not None:
+            self.mirror.bring(folder, RECORD_FILE)
         record = _read_record(folder)
         if record is None or record["files"] != file_digests(folder):
             return None
@@ -172,23 +188,56 @@ class StageFolder:
         files = file_digests(partial)
         digest = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
         record = {"stage": asdict(stage), "files": files, "digest": digest, "seconds": seconds}
-        (partial / _RECORD_FILE).write_text(json.dumps(record, indent=1), encoding="utf-8")
+        (partial / RECORD_FILE).write_text(json.dumps(record, indent=1), encoding="utf-8")
         partial.rename(folder)
+        if self.mirror is not None:
+            self.mirror.keep(folder, RECORD_FILE)
+            self.mirror.remove(partial)  # what it kept there on its way
         self._drop_old(stage)
         return StageResult(stage.name, stage.key, folder, digest, False, seconds)
+
+    def forget(self, result: StageResult) -> None:
+        """Removes a result, so that its stage runs again."""
+        shutil.rmtree(result.folder, ignore_errors=True)
+        if self.mirror is not None:
+            self.mirror.remove(result.folder, RECORD_FILE)
+
+    def keep_file(self, path: Path) -> None:
+        """Lets the job's other machines see a file that is not a stage's."""
+        if self.mirror is not None:
+            self.mirror.keep_file(path)
+
+    def bring_file(self, path: Path) -> None:
+        """Makes a file that is not a stage's what the job's other machines have made of it."""
+        if self.mirror is not None:
+            self.mirror.bring_file(path)
+
+    def place(self, path: Path) -> str:
+        """Returns where every machine of the job finds what is at a path: the path, or the uri of its twin."""
+        return str(path) if self.mirror is None else self.mirror.place(path)
 
     def _folder(self, name: str, key: str) -> Path:
         return self.root / "stages" / name / key
 
     def _drop_old(self, stage: Stage) -> None:
-        folders = sorted((self.root / "stages" / stage.name).iterdir(), key=lambda path: path.stat().st_mtime)
+        parent = self.root / "stages" / stage.name
+        folders = sorted(parent.iterdir(), key=lambda path: path.stat().st_mtime)
         for folder in folders[:-_KEPT_PER_STAGE]:
             shutil.rmtree(folder, ignore_errors=True)
+        if self.mirror is not None:
+            twins = self.mirror.folders(parent, RECORD_FILE)
+            for name in sorted(twins, key=lambda name: twins[name].modified)[:-_KEPT_PER_STAGE]:
+                self.mirror.remove(parent / name, RECORD_FILE)
+
+
+def _stop_this_process() -> None:
+    """Ends it as an eviction would: whoever took over goes on from what is kept."""
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _read_record(folder: Path) -> dict[str, Any] | None:
     try:
-        record: dict[str, Any] = json.loads((folder / _RECORD_FILE).read_text(encoding="utf-8"))
+        record: dict[str, Any] = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     return record
@@ -199,7 +248,7 @@ def file_digests(folder: Path) -> dict[str, str]:
     return {
         path.relative_to(folder).as_posix(): file_digest(path)
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != _RECORD_FILE
+        if path.is_file() and path.name != RECORD_FILE
     }
 
 

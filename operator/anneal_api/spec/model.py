@@ -34,7 +34,8 @@ class Store(ApiModel):
     """Folder of the store: `pvc://CLAIM/PATH`, `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX`; on one machine a path or
     `file://`."""
     secret_ref: SecretRef | None = None
-    """Secret with the store's credentials."""
+    """Secret that opens the bucket with the store (`s3://`), with the keys of `data.secretRef`. They need the rights to
+    list, read, write and delete below the prefix."""
 
 
 class LowRankAdaptation(ApiModel):

@@ -11,6 +11,7 @@ from dataclasses import MISSING, Field, dataclass, fields
 from typing import Any, TypeVar
 
 from anneal_api.errors import ManifestInvalid, Problem
+from anneal_api.uris import scheme_of
 from anneal_operator.settings import Settings
 
 PREFIX = "ANNEAL_OPERATOR_"
@@ -64,6 +65,11 @@ def read_settings(environment: Mapping[str, str]) -> tuple[Settings, ProcessSett
     if process is not None and process.log_level not in _LEVELS:
         problems.append(
             Problem("There is no such level.", f"{PREFIX}LOG_LEVEL", f"Use one of {', '.join(_LEVELS)}.")
+        )
+    if settings is not None and settings.store_secret and scheme_of(settings.store) != "s3":
+        what = f"The Secret is for a store in a bucket, and {PREFIX}STORE is in none."
+        problems.append(
+            Problem(what, f"{PREFIX}STORE_SECRET", "Remove it, or write `s3://BUCKET/PREFIX` there.")
         )
     if problems or settings is None or process is None:
         raise ManifestInvalid("The operator's settings cannot be used.", problems=problems)

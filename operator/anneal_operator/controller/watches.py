@@ -27,7 +27,7 @@ _LOG = logging.getLogger(__name__)
 _BACKOFF = Backoff(first=1.0, longest=30.0)
 _LOGIN_BACKOFF = Backoff(first=0.5, longest=30.0)
 _LOGIN_CALM_SECONDS = 300.0
-_PAGE = 500
+_PAGE = 100
 
 
 class EndlessBackoff:
@@ -158,7 +158,9 @@ class Watches:
         settings.networking.error_backoffs = EndlessBackoff(self._random)
         settings.persistence.diffbase_storage = NoDiffBase()
         settings.persistence.progress_storage = NoProgress()
-        settings.queueing.idle_timeout = 0.5  # a task per object that lately had an event
+        settings.queueing.idle_timeout = (
+            0.05  # a task, with its queue, for each object that lately had an event
+        )
         settings.execution.max_workers = 1
         settings.process.ultimate_exiting_timeout = None
         for kind in self._kinds:

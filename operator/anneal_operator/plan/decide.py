@@ -64,7 +64,7 @@ def _read(observed: Observed) -> tuple[FineTuneJobSpec | None, tuple[Problem, ..
         return None, checked.problems
     if not store_uri(checked.job.spec, observed.settings):
         what = "The manifest names no model store, and the operator has none of its own."
-        return None, (Problem(what, "spec.store.uri", "Write `pvc://CLAIM/PATH`."),)
+        return None, (Problem(what, "spec.store.uri", "Write `pvc://CLAIM/PATH` or `s3://BUCKET/PREFIX`."),)
     return checked.job.spec, ()
 
 

@@ -11,9 +11,10 @@ from anneal_api.errors import ExitCode, Reason
 from anneal_api.status import StatusReason
 from anneal_operator.plan.observed import Object
 from anneal_operator.plan.trouble import Trouble, trouble
-from anneal_operator.plan.workloads import containers, labels_of, status_of, why_ended
+from anneal_operator.plan.workloads import containers, is_leaving, labels_of, status_of, why_ended
 
 _NODE_TYPE = "ray.io/node-type"
+_DRIVER_ENDED = frozenset({"SUCCEEDED", "FAILED", "STOPPED"})
 _DISK = re.compile(r"ephemeral[- ](local )?storage|DiskPressure|usage of .* exceeds the (total )?limit")
 
 _SYMPTOMS = frozenset(
@@ -45,6 +46,10 @@ _HINTS_OF_MEMORY = {
     Part.PREPARE: "The memory of this step is a setting of the operator: raise its stepResources.",
     Part.FINISH: "The memory of this step is a setting of the operator: raise its stepResources.",
 }
+_HINT_OF_NODE_DISKS = (
+    "Free some space on the node's disk, or use nodes with larger ones: pods keep there what they download, and what "
+    "they need of a store in a bucket."
+)
 
 
 def why_failed(part: Part, body: Object | None, report: PartReport | None, pods: Iterable[Object]) -> Trouble:
@@ -111,7 +116,7 @@ def killed(part: Part, pods: Iterable[Object]) -> Trouble | None:
         message = str(status.get("message", ""))
         if status.get("reason") == "Evicted":
             if _DISK.search(message):
-                return trouble(StatusReason.DISK_FULL, f"A pod was evicted: {message}")
+                return trouble(StatusReason.DISK_FULL, f"A pod was evicted: {message}", _HINT_OF_NODE_DISKS)
             return trouble(StatusReason.PREEMPTED, f"A pod was evicted: {message}")
         for condition in status.get("conditions") or ():
             if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
@@ -144,6 +149,10 @@ def _ended(part: Part, body: Object, report: PartReport | None, pods: Iterable[O
         return trouble(StatusReason.DEADLINE, f"The {part} part ran into the deadline.")
     if status_of(body).get("jobDeploymentStatus") == "ValidationFailed":
         return trouble(StatusReason.REJECTED, f"KubeRay does not accept the RayJob: {said}")
+    pods = tuple(pods)
+    if part is Part.TRAIN and report is not None and _head_is_lost(body, pods):
+        what = "The pod of the Ray head, in which training is led, is gone: somebody deleted it, or its node was lost."
+        return trouble(StatusReason.PREEMPTED, what)
     codes = [code for pod in pods for code in _exit_codes(pod) if code]
     known = next((_REASONS_OF_EXITS[ExitCode(c)] for c in codes if c in _REASONS_OF_EXITS), None)
     ended = f"The {part} part ended"
@@ -153,6 +162,12 @@ def _ended(part: Part, body: Object, report: PartReport | None, pods: Iterable[O
         ended += f" in the {report.stage} stage"
     suffix = f" ({said})" if said else ""
     return trouble(known or StatusReason.INTERNAL, f"{ended} and did not report why{suffix}.")
+
+
+def _head_is_lost(body: Object, pods: Iterable[Object]) -> bool:
+    """Whether a RayJob ended without anybody seeing its driver, which did report, end; and there is no head to ask."""
+    there = any(labels_of(pod).get(_NODE_TYPE) == "head" and not is_leaving(pod) for pod in pods)
+    return not there and status_of(body).get("jobStatus", "") not in _DRIVER_ENDED
 
 
 def _exit_codes(pod: Object) -> list[int]:

@@ -26,7 +26,10 @@ HINTS: dict[StatusReason, str] = {
     ),
     StatusReason.QUOTA_EXCEEDED: "Raise the namespace's ResourceQuota, or ask for less in spec.resources.",
     StatusReason.VOLUME_NOT_FOUND: "Create the claim in the job's namespace, or correct its name in the manifest.",
-    StatusReason.SECRET_NOT_FOUND: "Create the Secret in the job's namespace, or correct its name in the manifest.",
+    StatusReason.SECRET_NOT_FOUND: (
+        "Create the Secret in the job's namespace, or correct its name: in the manifest, or, for the operator's own "
+        "store, in its setting storeSecret."
+    ),
     StatusReason.KUBERAY_MISSING: "Install the KubeRay operator with its CRDs.",
     StatusReason.REJECTED: "Change what the message names: in the manifest, or in the rules of the namespace.",
     StatusReason.NAME_CONFLICT: "Delete or rename that object, or give the job another name.",

@@ -7,7 +7,7 @@ from typing import Any
 from anneal_api.job import FineTuneJobSpec
 from anneal_api.status import VersionStatus
 from anneal_operator.resources import names, places, volumes
-from anneal_operator.resources.environment import as_env
+from anneal_operator.resources.environment import as_env, store_env
 from anneal_operator.resources.intent import stamped
 from anneal_operator.resources.ownership import Object, labels_of, owned
 from anneal_operator.resources.pods import Container, pod_template
@@ -45,7 +45,7 @@ def parity_job(
     container = Container(
         name="parity",
         image=version.image,
-        env=as_env({}),
+        env=as_env({}) + store_env(spec, settings),
         mounts=[
             *volumes.scratch(),
             *volumes.claims(places.store_claims(spec, settings, read_only=True)),

@@ -22,7 +22,7 @@ from anneal_api.job import FineTuneJobSpec
 from anneal_api.spec.serving import Serving
 from anneal_api.status import VersionStatus
 from anneal_operator.resources import names, places, volumes
-from anneal_operator.resources.environment import as_env
+from anneal_operator.resources.environment import as_env, store_env
 from anneal_operator.resources.intent import SPEC_HASH, digest_of, stamped
 from anneal_operator.resources.ownership import Object, labels_of, owned
 from anneal_operator.resources.pods import CONTAINER_SECURITY, NO_ACCESS, Access, Container, pod_template
@@ -139,6 +139,9 @@ def _cluster_hash(spec: FineTuneJobSpec, serving: Serving, version: VersionStatu
     fewest, most = replica_range(serving)
     claims = [claim.name for claim in places.store_claims(spec, settings, read_only=True)]
     inputs = [version.image, serving.cpu, most > fewest, claims]
+    if places.is_in_bucket(places.store_uri(spec, settings)):
+        # Only then: what is on a claim keeps the digest that it had before there were stores in buckets.
+        inputs.append({"secret": places.store_secret(spec, settings)})
     return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:16]
 
 
@@ -147,16 +150,15 @@ def _cluster(
 ) -> dict[str, Any]:
     fewest, most = replica_range(serving)
     scales = most > fewest
-    mounts = [*volumes.scratch(), *volumes.claims(places.store_claims(spec, settings, read_only=True))]
     labels = ray_labels(labels_of(job, part="serve"))
     cluster: dict[str, Any] = {
         "rayVersion": settings.ray_version,
         "authOptions": {"mode": "token"},
-        "headGroupSpec": _head(image, mounts, labels, settings, scales=scales),
+        "headGroupSpec": _head(image, _mounts(spec, settings), labels, settings, scales=scales),
         "workerGroupSpecs": [
             worker_group(
                 "replicas",
-                _worker(job, serving, image, mounts, labels, settings),
+                _worker(job, spec, serving, image, labels, settings),
                 replicas=(fewest, most),
                 cpus=serving.cpu,
                 memory=str(_worker_resources(serving, settings)["limits"].get("memory", "4Gi")),
@@ -200,17 +202,18 @@ def _head(
 
 def _worker(
     job: Object,
+    spec: FineTuneJobSpec,
     serving: Serving,
     image: str,
-    mounts: list[volumes.Mount],
     labels: dict[str, str],
     settings: Settings,
 ) -> dict[str, Any]:
     container = Container(
         name="ray-worker",
         image=image,
-        env=as_env({**worker_env(), **_SERVE_ENV}),
-        mounts=[*mounts, volumes.shared_memory(WORKER_SHARED_MEMORY)],
+        # The replicas bring the version out of the store themselves; the head has nothing to do with it.
+        env=as_env({**worker_env(), **_SERVE_ENV}) + store_env(spec, settings),
+        mounts=[*_mounts(spec, settings), volumes.shared_memory(WORKER_SHARED_MEMORY)],
         resources=_worker_resources(serving, settings),
         # Healthy is a proxy that knows a replica that answers. KubeRay's own probe asks the same with wget, which
         # the image would have to have.
@@ -231,6 +234,10 @@ def _worker(
     }
     more = {"terminationGracePeriodSeconds": WORKER_GRACE_SECONDS, "topologySpreadConstraints": [spread]}
     return pod_template(container, labels, settings, more=more)
+
+
+def _mounts(spec: FineTuneJobSpec, settings: Settings) -> list[volumes.Mount]:
+    return [*volumes.scratch(), *volumes.claims(places.store_claims(spec, settings, read_only=True))]
 
 
 def _worker_resources(serving: Serving, settings: Settings) -> dict[str, Any]:

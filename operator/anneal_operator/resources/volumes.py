@@ -8,10 +8,7 @@ from typing import Any
 
 from anneal_operator.resources import names
 from anneal_operator.resources.ownership import Object
-from anneal_operator.resources.places import CONFIG_MAP_ROOT, Claim
-
-HOME = "/home/anneal"
-"""Home folder of the pods' user; an empty one in every pod."""
+from anneal_operator.resources.places import CONFIG_MAP_ROOT, HOME, Claim
 
 JOB_FOLDER = "/etc/anneal/job"
 """Where a pod finds the manifest of its generation."""
@@ -51,7 +48,8 @@ class Mount:
 def scratch() -> list[Mount]:
     """Returns the two places that everything expects to be able to write to.
 
-    `/tmp` holds Ray's session folder and HAProxy's files, the home folder the hub's cache.
+    `/tmp` holds Ray's session folder and HAProxy's files, the home folder the hub's cache and what the pod needs of a
+    store in a bucket.
     """
     return [Mount({"emptyDir": {}}, "tmp", "/tmp"), Mount({"emptyDir": {}}, "home", HOME)]  # noqa: S108
 

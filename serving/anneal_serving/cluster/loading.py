@@ -12,6 +12,7 @@ from anneal_serving.cluster.wish import Wish
 from anneal_serving.meters import Meter
 from anneal_serving.model_info import ModelInfo
 from anneal_serving.requests import Limits
+from anneal_serving.version_place import version_at
 
 
 def load_version(
@@ -33,18 +34,20 @@ def load_version(
 
     Raises:
         ArtifactInvalid: The version is not the one that was published, or cannot answer.
+        ResourceUnavailable: The bucket that it lies in cannot be reached.
     """
-    artifact = Artifact.open(wish.version_folder, digest=wish.digest)
-    if artifact.manifest.version != wish.version:
-        raise ArtifactInvalid(
-            f"The folder holds version {artifact.manifest.version}, and {wish.version} was asked for.",
-            where=str(wish.version_folder),
-            remedy="Name the folder of the version that is wanted.",
-        )
-    info = ModelInfo.of(artifact)
+    with version_at(wish.version_folder) as folder:
+        artifact = Artifact.open(folder, digest=wish.digest)
+        if artifact.manifest.version != wish.version:
+            raise ArtifactInvalid(
+                f"The folder holds version {artifact.manifest.version}, and {wish.version} was asked for.",
+                where=wish.version_folder,
+                remedy="Name the folder of the version that is wanted.",
+            )
+        info = ModelInfo.of(artifact)
+        predictor = artifact.predictor(threads=wish.threads or threads)
     limits = Limits(max_tokens=wish.max_batch_tokens or max_tokens)
     meters = [meter_for(artifact.version)]
-    predictor = artifact.predictor(threads=wish.threads or threads)
     app = build_app(predictor, info, limits, meters=meters, outlook=outlook)
 
     def close() -> None:

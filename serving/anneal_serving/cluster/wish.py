@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -15,8 +14,8 @@ class Wish(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    version_folder: Path
-    """The version's folder, as the replica sees it."""
+    version_folder: str = Field(min_length=1)
+    """The version's folder, as the replica sees it, or its place in a bucket, `s3://BUCKET/KEY`."""
     version: int = Field(ge=1)
     """Its number, which its manifest must confirm."""
     digest: str = Field(pattern="^[0-9a-f]{64}$")

@@ -22,7 +22,7 @@ from anneal_trainer.engine.checkpoint import MODEL_FOLDER
 from anneal_trainer.engine.launch import run_training
 from anneal_trainer.engine.local_ray import local_ray
 from anneal_trainer.engine.loop import Trainer
-from anneal_trainer.engine.plan import TrainingPlan, WorkerGroup
+from anneal_trainer.engine.plan import CheckpointStorage, TrainingPlan, WorkerGroup
 from anneal_trainer.engine.progress import Progress
 from anneal_trainer.engine.state import TrainingState
 from anneal_trainer.engine.workers import SoloWorker
@@ -135,7 +135,7 @@ def _train(
             plan,
             group,
             name="run",
-            storage=folder / "checkpoints",
+            storage=CheckpointStorage(str((folder / "checkpoints").absolute())),
             home=folder / "trained",
             show=lambda _: None,
         )

@@ -186,10 +186,11 @@ def test_a_store_cannot_be_added_later(apiserver: ApiServer, create: Create, nam
 def test_the_rest_can_be_edited_and_only_the_spec_counts(
     apiserver: ApiServer, create: Create, namespace: str
 ) -> None:
-    _, job = create(good_manifest(), dry_run=False)
+    store = {"uri": "s3://models/anneal", "secretRef": {"name": "s3"}}
+    _, job = create(changed(good_manifest(), {"spec.store": store}), dry_run=False)
     edits: list[dict[str, object]] = [
         {"spec.training.epochs": 5},
-        {"spec.store.secretRef": {"name": "s3"}},
+        {"spec.store.secretRef.name": "s3-renewed"},
         {"metadata.labels": {"team": "a"}},
         {"spec.data.split.seed": 7},
     ]

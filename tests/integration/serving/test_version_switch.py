@@ -285,7 +285,7 @@ def test_rows_with_other_answers_fail_the_probe(
         if file["path"] == "parity.jsonl":
             file |= {"bytes": len(rows), "sha256": hashlib.sha256(rows).hexdigest()}
     (other / "manifest.json").write_text(json.dumps(manifest))
-    report = parity.probe(serving.url, other, timeout=60)
+    report = parity.probe(serving.url, str(other), timeout=60)
     assert not report.equal
     assert report.first_difference
     assert report.compared == len(TEXTS)

@@ -99,6 +99,28 @@ def test_a_bucket_has_a_name(manifest: dict[str, Any], uri: str) -> None:
     assert where(manifest) == ["spec.data.train.uri"]
 
 
+@pytest.mark.parametrize("prefix", [".", "..", "./a", "a/..", "a/./b", "a/../b", "/../a", "a/..//"])
+def test_a_store_in_a_bucket_has_a_prefix_that_leads_nowhere_else(
+    manifest: dict[str, Any], prefix: str
+) -> None:
+    manifest["spec"]["store"] = {"uri": f"s3://models/{prefix}"}
+    assert where(manifest) == ["spec.store.uri"]
+
+
+@pytest.mark.parametrize(
+    "uri", ["s3://models", "S3://models/", "s3://my.models-2/a//b/.c/d..e/...", "s3://abc/a b/"]
+)
+def test_a_store_may_be_a_bucket_or_any_other_prefix_in_one(manifest: dict[str, Any], uri: str) -> None:
+    manifest["spec"]["store"] = {"uri": uri, "secretRef": {"name": "s3"}}
+    assert where(manifest) == []
+
+
+@pytest.mark.parametrize("uri", ["pvc://models/s3", "store", "file:///s3/store"])
+def test_a_secret_of_the_store_opens_a_bucket(manifest: dict[str, Any], uri: str) -> None:
+    manifest["spec"]["store"] = {"uri": uri, "secretRef": {"name": "s3"}}
+    assert where(manifest) == ["spec.store.secretRef"]
+
+
 def test_a_secret_of_the_data_opens_a_bucket(manifest: dict[str, Any]) -> None:
     manifest["spec"]["data"]["secretRef"] = {"name": "s3"}
     assert where(manifest) == ["spec.data.secretRef"]

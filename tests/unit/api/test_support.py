@@ -57,6 +57,8 @@ def with_value(manifest: Manifest, path: str, value: object) -> Manifest:
     part[last] = value
     if path == "spec.data.secretRef":
         changed["spec"]["data"]["train"] = {"uri": "s3://datasets/reviews.csv"}  # what it opens
+    if path == "spec.store.secretRef" and part["uri"] != "store":
+        part["uri"] = "s3://models/anneal"  # on one machine a store is in no bucket
     return changed
 
 
@@ -136,7 +138,7 @@ def test_a_place_of_later_is_refused(
 ) -> None:
     problems = validate(with_place(manifests[place], path, f"{scheme}://bucket/reviews"), place).problems
     assert [problem.where for problem in problems] == [path]
-    assert "not supported here yet" in problems[0].what
+    assert "not supported yet" in problems[0].what
     assert ("pvc://CLAIM/PATH" in problems[0].remedy) == (place is Place.CLUSTER)
 
 
@@ -145,6 +147,16 @@ def test_a_place_of_later_is_refused(
 def test_data_and_model_may_lie_in_a_bucket(manifests: dict[Place, Manifest], path: str, uri: str) -> None:
     for place, manifest in manifests.items():
         assert validate(with_place(manifest, path, uri), place).problems == ()
+
+
+@pytest.mark.parametrize("uri", ["s3://models/anneal", "S3://my.bucket-2"])
+def test_a_store_may_lie_in_a_bucket_on_a_cluster_only(manifests: dict[Place, Manifest], uri: str) -> None:
+    on_cluster = with_place(manifests[Place.CLUSTER], "spec.store.uri", uri)
+    assert validate(on_cluster, Place.CLUSTER).problems == ()
+    (problem,) = validate(with_place(manifests[Place.MACHINE], "spec.store.uri", uri)).problems
+    assert problem.where == "spec.store.uri"
+    assert problem.what == "On one machine data and models may lie in a bucket, but not the store."
+    assert problem.remedy == "Use a path on this machine, or apply the manifest to a cluster."
 
 
 @pytest.mark.parametrize("path", sorted(SCHEMES))
@@ -179,6 +191,7 @@ def test_a_disk_is_a_place_of_machines(manifests: dict[Place, Manifest], path: s
     assert "does not have the disk" in problem.what
     assert "pvc://CLAIM/PATH" in problem.remedy
     assert ("pkg://" in problem.remedy) == (path != "spec.store.uri")
+    assert "s3://BUCKET/" in problem.remedy
     assert ("configmap://NAME/FILE" in problem.remedy) == path.startswith("spec.data.")
 
 

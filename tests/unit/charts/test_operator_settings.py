@@ -42,7 +42,8 @@ def test_values_arrive(rendered: Rendered) -> None:
         image=f"registry.example.com:5000/ml/runtime:0.1.0@sha256:{'1' * 64}",
         image_pull_policy="IfNotPresent",
         image_pull_secrets=("registry", "mirror"),
-        store="pvc://everyones/anneal",
+        store="s3://models/anneal",
+        store_secret="models-s3",
         namespaces=("team-a", "team-b"),
         head_resources={
             "requests": {"cpu": "200m", "memory": "2Gi"},

@@ -9,8 +9,9 @@ import pytest
 from anneal_api.errors import DataInvalid, ModelNotFound
 from anneal_api.spec.data import Columns, DataSource
 from anneal_api.spec.model import ModelSource
+from anneal_api.uris import LocationError
 from anneal_trainer import base_model
-from anneal_trainer.data.locations import LocationError, local_path
+from anneal_trainer.data.locations import local_path
 from anneal_trainer.data.sources import read_rows
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from anneal_api.errors import DataInvalid
 from anneal_api.spec.data import Columns, DataSource
-from anneal_trainer.data.locations import LocationError, local_path
+from anneal_api.uris import LocationError
+from anneal_trainer.data.locations import local_path
 from anneal_trainer.data.sources import read_rows
 
 

@@ -126,14 +126,14 @@ def test_the_first_row_that_differs_is_named_without_its_text(
 def test_scores_may_differ_by_a_thousandth(make: Callable[..., Path], shift: float, equal: bool) -> None:
     folder = make(answers=lambda row: row | {"score": row["score"] + shift})
     with running(app_of(folder)) as url:
-        report = parity.probe(url, folder, timeout=30)
+        report = parity.probe(url, str(folder), timeout=30)
     assert report.equal is equal
     assert report.largest_difference == pytest.approx(abs(shift), rel=1e-3)
 
 
 def test_another_models_answers_fail(make: Callable[..., Path]) -> None:
     with running(app_of(make(file="int8.onnx"))) as url:
-        report = parity.probe(url, make(file="model.onnx"), timeout=30)
+        report = parity.probe(url, str(make(file="model.onnx")), timeout=30)
     assert not report.equal
     assert report.largest_difference > 1e-3
 
@@ -148,11 +148,11 @@ def test_private_rows_are_replaced_by_texts_of_its_own(make: Callable[..., Path]
 
     folder = make(answers=private)
     with running(app_of(folder)) as url:
-        report = parity.probe(url, folder, timeout=30)
+        report = parity.probe(url, str(folder), timeout=30)
     assert report.equal, report
     assert (report.rows, report.compared) == ("generic", 5)
     with running(app_of(make(file="int8.onnx"))) as url:
-        report = parity.probe(url, folder, timeout=30)
+        report = parity.probe(url, str(folder), timeout=30)
     assert (report.equal, report.rows) == (False, "generic")
     assert report.first_difference
 
@@ -177,7 +177,7 @@ def test_it_waits_until_the_wanted_version_answers_every_row(make: Callable[...,
 
     between = Between(app_of(folder), late)
     with running(between) as url:
-        report = parity.probe(url, folder, timeout=30)
+        report = parity.probe(url, str(folder), timeout=30)
     assert report.equal, report
     assert between.paths.count("/health/ready") == 2 + parity._READY_IN_A_ROW
     assert between.paths.count("/predict") == len(TEXTS) + 3
@@ -188,7 +188,7 @@ def test_a_replica_that_stays_behind_is_no_readiness(make: Callable[..., Path]) 
     old = (200, "reviews/v1", {"status": "ready", "version": "reviews/v1"})
     between = Between(app_of(folder), lambda _, count: old if count % 7 == 0 else None)
     with running(between) as url:
-        report = parity.probe(url, folder, timeout=1)
+        report = parity.probe(url, str(folder), timeout=1)
     assert not report.equal
     assert report.compared == 0
     assert "reviews/v1 answers, not reviews/v2" in report.message
@@ -199,7 +199,7 @@ def test_a_version_that_never_answers_fails_with_the_servers_reason(make: Callab
     document = {"status": "ready", "version": "reviews/v1", "wanted": wanted}
     between = Between(app_of(make(1)), lambda *_: (200, "reviews/v1", document))
     with running(between) as url:
-        report = parity.probe(url, make(2), timeout=0.3)
+        report = parity.probe(url, str(make(2)), timeout=0.3)
     assert not report.equal
     assert report.compared == 0
     assert report.message == (
@@ -212,7 +212,7 @@ def test_a_server_that_is_not_there_fails_in_time(make: Callable[..., Path]) -> 
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
     started = time.monotonic()
-    report = parity.probe(f"http://127.0.0.1:{port}", make(), timeout=0.5)
+    report = parity.probe(f"http://127.0.0.1:{port}", str(make()), timeout=0.5)
     assert not report.equal
     assert "no answer: ConnectionRefusedError" in report.message
     assert time.monotonic() - started < 10
@@ -220,14 +220,14 @@ def test_a_server_that_is_not_there_fails_in_time(make: Callable[..., Path]) -> 
 
 @pytest.mark.parametrize("url", ["reviews", "ftp://reviews", "http://", ""])
 def test_what_is_no_url_is_said(make: Callable[..., Path], url: str) -> None:
-    assert "The URL is none of an HTTP server" in parity.probe(url, make(), timeout=1).message
+    assert "The URL is none of an HTTP server" in parity.probe(url, str(make()), timeout=1).message
 
 
 def test_a_row_that_the_server_refuses_on_principle_is_counted_apart(make: Callable[..., Path]) -> None:
     over_long = {"text": "a " * 30_000, "label": "neutral", "score": 0.5}
     folder = make(answers=lambda row: over_long if row["text"] == TEXTS[0] else row)
     with running(app_of(folder)) as url:
-        report = parity.probe(url, folder, timeout=30)
+        report = parity.probe(url, str(folder), timeout=30)
     assert report.equal, report
     assert (report.compared, report.refused) == (len(TEXTS) - 1, 1)
 
@@ -235,7 +235,7 @@ def test_a_row_that_the_server_refuses_on_principle_is_counted_apart(make: Calla
 def test_nothing_compared_is_no_pass(make: Callable[..., Path]) -> None:
     folder = make(answers=lambda row: row | {"text": "  "})
     with running(app_of(folder)) as url:
-        report = parity.probe(url, folder, timeout=30)
+        report = parity.probe(url, str(folder), timeout=30)
     assert not report.equal
     assert report.message == "No row could be compared: the server refused all 6."
 
@@ -254,7 +254,7 @@ def test_an_answer_of_another_shape_fails(make: Callable[..., Path], document: o
         app_of(folder), lambda path, _: (200, "reviews/v1", document) if path == "/predict" else None
     )
     with running(between) as url:
-        report = parity.probe(url, folder, timeout=5)
+        report = parity.probe(url, str(folder), timeout=5)
     assert not report.equal
     assert message in report.message
 
@@ -262,7 +262,7 @@ def test_an_answer_of_another_shape_fails(make: Callable[..., Path], document: o
 def test_an_altered_version_is_not_compared_with(make: Callable[..., Path]) -> None:
     folder = make()
     (folder / "parity.jsonl").write_text("{}\n")
-    report = parity.probe("http://127.0.0.1:9", folder, timeout=1)
+    report = parity.probe("http://127.0.0.1:9", str(folder), timeout=1)
     assert "parity.jsonl: The file has 3 bytes" in report.message
 
 

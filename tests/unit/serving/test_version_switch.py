@@ -68,7 +68,7 @@ def wish_of(folder: Path, **changes: Any) -> Wish:
     content = (folder / "manifest.json").read_bytes()
     return Wish(
         **{
-            "version_folder": folder,
+            "version_folder": str(folder),
             "version": json.loads(content)["version"],
             "digest": hashlib.sha256(content).hexdigest(),
             **changes,
@@ -252,7 +252,7 @@ def test_an_altered_version_never_answers_and_says_why(
 def test_the_way_back_from_a_version_that_cannot_be_loaded_needs_no_loading(
     switch: VersionSwitch, versions: dict[int, Path], meter: Meter, tmp_path: Path
 ) -> None:
-    switch.ask(wish_of(versions[2], version_folder=tmp_path / "gone"))
+    switch.ask(wish_of(versions[2], version_folder=str(tmp_path / "gone")))
     wait_for(lambda: meter.failures)
     assert "no manifest.json" in outlook(switch)["reason"]
     switch.ask(wish_of(versions[1]))
@@ -308,7 +308,7 @@ def test_a_first_version_that_cannot_be_loaded_is_said_at_once(
 
     switch = VersionSwitch(load, meter, log=LOG)
     with pytest.raises(ArtifactInvalid, match=r"no manifest\.json"):
-        switch.load_first(wish_of(versions[1], version_folder=tmp_path))
+        switch.load_first(wish_of(versions[1], version_folder=str(tmp_path)))
     assert not switch.serves
     assert get(switch, "/health/live").status_code == 200
     for answer in (get(switch, "/health/ready"), predict(switch, "fine")):
@@ -364,7 +364,7 @@ class Loading:
 
 
 def number(version: int) -> Wish:
-    return Wish(version_folder=Path("/none"), version=version, digest="0" * 64)
+    return Wish(version_folder="/none", version=version, digest="0" * 64)
 
 
 def test_only_the_last_of_several_wishes_ever_answers(meter: Meter) -> None:
@@ -409,7 +409,7 @@ def test_what_the_operator_writes_is_understood(serving: dict[str, Any]) -> None
     (deployment,) = application["deployments"]
     wish = Wish.of(deployment["user_config"])
     assert application["import_path"] == "anneal_serving.cluster:build"
-    assert wish.version_folder == Path("/mnt/pvc/models/anneal/nlp/reviews-1a2b3c4d/v4")
+    assert wish.version_folder == "/mnt/pvc/models/anneal/nlp/reviews-1a2b3c4d/v4"
     assert (wish.version, wish.digest) == (sample.version.version, sample.version.digest)
     assert wish.threads == serving.get("cpu", 1)
     assert wish.max_batch_tokens == serving.get("maxBatchTokens", 4096)

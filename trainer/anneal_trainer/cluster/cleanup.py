@@ -11,6 +11,7 @@ from anneal_api.job import Metadata
 from anneal_trainer.cluster.environment import Folders
 from anneal_trainer.cluster.work_folder import LOCK_SECONDS, held
 from anneal_trainer.publish.store import JobStore
+from anneal_trainer.remote.mirror import Mirror
 from anneal_trainer.stages import LOCK_FILE, StageFolder
 
 _logger = logging.getLogger(__name__)
@@ -28,6 +29,9 @@ def clean_up(metadata: Metadata, folders: Folders, *, lock_seconds: float = LOCK
         AnnealError: A folder leads out of its root, or is still held.
         OSError: It cannot be removed.
     """
+    if folders.mirror is not None:
+        _clean_up_bucket(metadata, folders, folders.mirror, lock_seconds)
+        return
     versions = _inside(folders.store, JobStore.of(folders.store, metadata).folder)
     work = _inside(folders.work, JobStore.of(folders.work, metadata).folder)
     if work.is_dir():
@@ -39,6 +43,15 @@ def clean_up(metadata: Metadata, folders: Folders, *, lock_seconds: float = LOCK
                     _remove(path)
     _remove(versions)
     _remove(work)
+
+
+def _clean_up_bucket(metadata: Metadata, folders: Folders, mirror: Mirror, lock_seconds: float) -> None:
+    work = JobStore.of(folders.work, metadata).folder
+    with held(StageFolder(work, mirror), lock_seconds):
+        for folder in (JobStore.of(folders.store, metadata).folder, work / "stages", work / "handover"):
+            mirror.remove(folder)
+            _logger.info("Removed %s", mirror.place(folder))
+    mirror.remove(work)
 
 
 def _inside(root: Path, folder: Path) -> Path:

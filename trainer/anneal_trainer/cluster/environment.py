@@ -14,8 +14,10 @@ from anneal_api.attempt import Part
 from anneal_api.errors import AnnealError, ManifestInvalid
 from anneal_api.job import FineTuneJob, Metadata
 from anneal_api.support import Place
+from anneal_api.uris import LocationError
 from anneal_api.validation import validate
-from anneal_trainer.data.locations import LocationError, local_path, scheme_of
+from anneal_trainer.data.locations import local_path, scheme_of
+from anneal_trainer.remote.mirror import Mirror
 
 JOB_FILE = "ANNEAL_JOB_FILE"
 JOB_NAME = "ANNEAL_JOB_NAME"
@@ -59,12 +61,14 @@ class Folders:
     """Where a job keeps what it makes.
 
     Attributes:
-        store: Root of the model store.
+        store: Root of the model store; of its local copy where it is in a bucket.
         work: Root of the folders in which stages keep their results.
+        mirror: Keeps both in a bucket; None: they are folders that all pods of the job see.
     """
 
     store: Path
     work: Path
+    mirror: Mirror | None = None
 
 
 def read_assignment(part: Part, environment: Mapping[str, str]) -> Assignment:
@@ -86,10 +90,17 @@ def read_assignment(part: Part, environment: Mapping[str, str]) -> Assignment:
 def read_folders(environment: Mapping[str, str]) -> Folders:
     """Reads where the store and the stages' results lie.
 
+    A store in a bucket has a copy on this pod, of what the pod needs, with the work folder in it.
+
     Raises:
         AnnealError: A variable is missing, or its place is not mounted.
     """
     uri = _text(environment, STORE)
+    work = Path(_text(environment, WORK))
+    if not work.is_absolute():
+        raise AnnealError(f"'{work}' is no absolute path.", where=WORK, remedy=_OPERATORS_BUSINESS)
+    if scheme_of(uri) == "s3":
+        return Folders(work.parent, work, Mirror(work.parent, uri))
     # A relative path would depend on where the process happens to run.
     if not scheme_of(uri) and not Path(uri).is_absolute():
         raise AnnealError(f"The store '{uri}' is no absolute path.", where=STORE, remedy=_OPERATORS_BUSINESS)
@@ -97,9 +108,6 @@ def read_folders(environment: Mapping[str, str]) -> Folders:
         store = local_path(uri, base_folder=Path("/"))
     except LocationError as error:
         raise ManifestInvalid(error.what, where="spec.store.uri", remedy=error.remedy) from error
-    work = Path(_text(environment, WORK))
-    if not work.is_absolute():
-        raise AnnealError(f"'{work}' is no absolute path.", where=WORK, remedy=_OPERATORS_BUSINESS)
     return Folders(store, work)
 
 

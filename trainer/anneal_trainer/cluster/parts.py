@@ -1,8 +1,9 @@
 """The parts of a job's way, each in a process and mostly in a pod of its own.
 
-They find each other's results in the job's work folder, which lies on the store's volume, so that every pod of every
-attempt sees it: `prepare` writes down what it saw of data and model, `train` and `finish` take that over. Where it does
-not hold any more, `train` prepares again, which takes a CPU and minutes at most; a lost training is an error.
+They find each other's results in the job's work folder, which lies on the store's volume or has a twin in its bucket,
+so that every pod of every attempt sees it: `prepare` writes down what it saw of data and model, `train` and `finish`
+take that over. Where it does not hold any more, `train` prepares again, which takes a CPU and minutes at most; a lost
+training is an error.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from anneal_api.attempt import Part, PublishedResult
+from anneal_api.errors import ResourceUnavailable
 from anneal_api.job import FineTuneJob
 from anneal_api.published import MANIFEST_FILE, PublishedModel
 from anneal_api.report import TrainingRecord
@@ -27,7 +29,8 @@ from anneal_trainer.data.estimate import Machine, this_machine
 from anneal_trainer.engine.plan import WorkerGroup
 from anneal_trainer.engine.progress import Progress
 from anneal_trainer.environment import usable_cores
-from anneal_trainer.pipeline import Outcome, Pipeline
+from anneal_trainer.outcome import Outcome
+from anneal_trainer.pipeline import Pipeline
 from anneal_trainer.publish.retention import retain
 
 DEFAULT_CPU = "1"
@@ -73,6 +76,7 @@ def run_part(
         group=worker_group(job),
         ray_session=_ray_session,
         observer=observer,
+        mirror=folders.mirror,
         machine=workers_machine(job),
     )
     with held(pipeline.stages, lock_seconds):
@@ -169,7 +173,7 @@ def _apply_retention(pipeline: Pipeline, outcome: Outcome, serving: Collection[i
         removed = retain(
             pipeline.versions, keep=retention.versions, protected=[v for v in protected if v is not None]
         )
-    except OSError:
+    except (OSError, ResourceUnavailable):
         # The version is published; that an old one is still there harms nobody, and the next run tries again.
         _logger.exception("Older versions could not be removed")
         return

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from anneal_api.errors import ResourceUnavailable
+from anneal_trainer.remote.lease import StillHeld
 from anneal_trainer.stages import StageFolder
 
 LOCK_SECONDS = 180.0
 """How long a pod waits for an older one to let the work folder go: longer than a pod's grace period (120 s), and than
-an NFS server keeps the lock of a machine that is gone (90 s)."""
+an NFS server (90 s) or a lease in a bucket (75 s) keeps the lock of a machine that is gone."""
 
 
 @contextmanager
@@ -22,14 +23,12 @@ def held(stages: StageFolder, seconds: float = LOCK_SECONDS) -> Iterator[None]:
         seconds: How long to wait for a pod that holds it.
 
     Raises:
-        ResourceUnavailable: It holds it still, or the volume knows no locks.
+        ResourceUnavailable: It holds it still, or the volume or the bucket knows no locks.
     """
     with ExitStack() as stack:
         try:
             stack.enter_context(stages.locked(wait_seconds=seconds))
-        except ResourceUnavailable as error:
-            if isinstance(error.__cause__, OSError):
-                raise
+        except StillHeld as error:
             raise ResourceUnavailable(
                 f"An older pod of this job still holds its work folder after {seconds:.0f} s. {error.what}",
                 where=error.where,

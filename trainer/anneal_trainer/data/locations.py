@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from anneal_api.uris import CONFIG_MAP_FILE
+from anneal_api.uris import CONFIG_MAP_FILE, LocationError
 
 CLAIMS_ROOT_VARIABLE = "ANNEAL_PVC_ROOT"
 """Environment variable with the folder below which a pod's claims are mounted, each under its name."""
@@ -20,20 +20,6 @@ _CLAIMS_ROOT = "/mnt/pvc"
 _CONFIG_MAPS_ROOT = "/mnt/configmap"
 _CLAIM = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _SCHEME = re.compile(r"^([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
-
-
-class LocationError(ValueError):
-    """A `uri` does not lead anywhere on this machine.
-
-    Args:
-        what: What is wrong, one sentence.
-        remedy: What to do about it, one sentence.
-    """
-
-    def __init__(self, what: str, remedy: str) -> None:
-        super().__init__(what)
-        self.what = what
-        self.remedy = remedy
 
 
 def scheme_of(uri: str) -> str:

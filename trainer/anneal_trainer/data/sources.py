@@ -9,9 +9,9 @@ from pathlib import Path, PurePath, PurePosixPath
 
 from anneal_api.errors import DataInvalid, Problem
 from anneal_api.spec.data import Columns, DataFormat, DataSource
+from anneal_api.uris import LocationError
 from anneal_trainer.data.formats import format_of, read_records
 from anneal_trainer.data.locations import (
-    LocationError,
     is_folder,
     local_path,
     scheme_of,
@@ -132,7 +132,7 @@ def _local(source: DataSource, where: str, base_folder: Path) -> Path:
 
 def _brought(source: DataSource, where: str, folder: Path) -> Path:
     """Brings the data files at a place in a bucket into a folder; returns the one file's path, or the folder's."""
-    from anneal_trainer.buckets import Bucket, Purpose  # noqa: PLC0415  pyarrow is slow to import
+    from anneal_serving.buckets import Bucket, Purpose  # noqa: PLC0415  only for buckets
 
     try:
         bucket = Bucket(source.uri, Purpose.DATA)
@@ -141,7 +141,7 @@ def _brought(source: DataSource, where: str, folder: Path) -> Path:
             raise LocationError(
                 f"There is nothing at '{source.uri}'.", "Check the names of the bucket and the key."
             )
-        is_one = files[0].path == bucket.place
+        is_one = files[0].key == bucket.key
         wanted = files if is_one else [file for file in files if _is_data(PurePosixPath(file.name), source)]
         bucket.fetch(wanted, folder)
     except LocationError as error:

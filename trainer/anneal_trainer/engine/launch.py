@@ -22,7 +22,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from anneal_api.errors import AnnealError, Interrupted, Reason, TrainingFailed
 from anneal_trainer.engine.checkpoint import MODEL_FOLDER, load_state
 from anneal_trainer.engine.failures import classify
-from anneal_trainer.engine.plan import TrainingPlan, WorkerGroup
+from anneal_trainer.engine.plan import CheckpointStorage, TrainingPlan, WorkerGroup
 from anneal_trainer.engine.progress import Progress, ProgressBoard
 from anneal_trainer.engine.state import TrainingState
 
@@ -116,6 +116,8 @@ def _train_worker(config: dict[str, Any]) -> AnnealError | None:
     # Ray's controller and the driver load this module too, and need no model library.
     from anneal_trainer.engine.loop import Trainer  # noqa: PLC0415
 
+    if config["bring"] is not None:
+        config["bring"]()  # where it fails, Ray starts the workers anew, for the others wait already
     try:
         Trainer(config["plan"], RayWorkers(config["board"])).run()
     except AnnealError as error:
@@ -129,9 +131,10 @@ def run_training(
     group: WorkerGroup,
     *,
     name: str,
-    storage: Path,
+    storage: CheckpointStorage,
     home: Path,
     show: Callable[[Progress], None],
+    bring: Callable[[], None] | None = None,
 ) -> TrainedModel:
     """Trains on Ray Train, which must be running, and puts the best model into a folder.
 
@@ -139,9 +142,10 @@ def run_training(
         plan: What to train.
         group: What to train on.
         name: Name of the run: the same name and storage go on from the newest checkpoint.
-        storage: Folder for checkpoints, which every worker reaches.
+        storage: Where checkpoints go.
         home: Where the trained model goes.
         show: Called with the newest progress about twice a second.
+        bring: Called in each worker first: makes the folders that the plan names; None: they are there.
 
     Raises:
         TrainingFailed: Training broke, and restarting it did not help.
@@ -153,7 +157,7 @@ def run_training(
     board: ActorHandle[Any] = actor.options(scheduling_strategy=here).remote()
     trainer = TorchTrainer(
         _train_worker,  # type: ignore[arg-type]  # typed as if it returned nothing
-        train_loop_config={"plan": plan, "board": board},
+        train_loop_config={"plan": plan, "board": board, "bring": bring},
         scaling_config=ScalingConfig(
             num_workers=group.processes,
             use_gpu=group.gpus_per_worker > 0,
@@ -164,7 +168,8 @@ def run_training(
         ),
         run_config=RunConfig(
             name=name,
-            storage_path=str(storage.absolute()),
+            storage_path=storage.path,
+            storage_filesystem=_file_system(storage),
             failure_config=FailureConfig(max_failures=_RESTARTS),
             checkpoint_config=CheckpointConfig(num_to_keep=1),
         ),
@@ -187,6 +192,14 @@ def run_training(
         state = load_state(Path(folder))
         shutil.copytree(Path(folder) / MODEL_FOLDER, home, dirs_exist_ok=True)
     return TrainedModel(home, state)
+
+
+def _file_system(storage: CheckpointStorage) -> Any:  # noqa: ANN401  # pyarrow has no types
+    if storage.bucket is None:
+        return None
+    from anneal_trainer.engine.bucket_storage import file_system  # noqa: PLC0415  only for buckets
+
+    return file_system(storage.bucket)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,20 @@ class TrainingPlan:
     training: Training
     selection_metric: str
     threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointStorage:
+    """Where checkpoints go, reached by every process.
+
+    Attributes:
+        path: A folder, or `BUCKET/KEY`.
+        bucket: Settings that open the bucket, in the style of AWS, where it is one; empty: AWS's usual ones.
+            None: it is a folder.
+    """
+
+    path: str
+    bucket: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

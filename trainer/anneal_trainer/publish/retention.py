@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Collection
 
 from anneal_trainer.publish.store import JobStore
-
-_REMOVED = ".removed"
-_LEFT_BEHIND = (f".v*{_REMOVED}", ".v*.partial")
 
 
 def surplus(versions: Collection[int], *, keep: int, protected: Collection[int]) -> list[int]:
@@ -26,8 +22,6 @@ def surplus(versions: Collection[int], *, keep: int, protected: Collection[int])
 def retain(store: JobStore, *, keep: int, protected: Collection[int]) -> list[int]:
     """Removes what is too old, and what killed runs left behind. Call it while no other run of the job publishes.
 
-    A version is gone in one step: whoever lists the store meets it whole or not at all.
-
     Args:
         store: The job's versions.
         keep: How many of the newest to keep.
@@ -39,8 +33,6 @@ def retain(store: JobStore, *, keep: int, protected: Collection[int]) -> list[in
     """
     removed = surplus(store.versions(), keep=keep, protected=protected)
     for version in removed:
-        store.path(version).rename(store.folder / f".v{version}{_REMOVED}")
-    for pattern in _LEFT_BEHIND:
-        for folder in store.folder.glob(pattern):
-            shutil.rmtree(folder)
+        store.remove(version)
+    store.sweep()
     return removed

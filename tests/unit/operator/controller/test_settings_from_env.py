@@ -23,6 +23,8 @@ def test_reads_every_kind_of_value() -> None:
     settings, process = read_settings(
         IMAGE
         | {
+            f"{PREFIX}STORE": "s3://models",
+            f"{PREFIX}STORE_SECRET": "models-s3",
             f"{PREFIX}NAMESPACES": "a, b,",
             f"{PREFIX}MAX_ATTEMPTS": "7",
             f"{PREFIX}BACKOFF_SECONDS": "0.5",
@@ -31,6 +33,7 @@ def test_reads_every_kind_of_value() -> None:
             f"{PREFIX}LOG_LEVEL": "debug",
         }
     )
+    assert (settings.store, settings.store_secret) == ("s3://models", "models-s3")
     assert settings.namespaces == ("a", "b")
     assert settings.max_attempts == 7
     assert settings.backoff_seconds == 0.5
@@ -47,6 +50,8 @@ def test_reads_every_kind_of_value() -> None:
         (IMAGE | {f"{PREFIX}POD_OVERRIDES": "[1]"}, "POD_OVERRIDES"),
         (IMAGE | {f"{PREFIX}POD_OVERRIDES": "{"}, "POD_OVERRIDES"),
         (IMAGE | {f"{PREFIX}LOG_LEVEL": "loud"}, "LOG_LEVEL"),
+        (IMAGE | {f"{PREFIX}STORE_SECRET": "s3"}, "STORE_SECRET"),
+        (IMAGE | {f"{PREFIX}STORE_SECRET": "s3", f"{PREFIX}STORE": "pvc://models"}, "STORE_SECRET"),
     ],
 )
 def test_names_each_mistake(given: dict[str, str], where: str) -> None:

@@ -93,6 +93,30 @@ def test_a_clean_up_that_fails_is_told_and_tried_again():
     assert cluster.job is None
 
 
+def test_a_clean_up_that_misses_the_stores_secret_says_so_and_how_to_let_the_job_go():
+    store = {"uri": "s3://models/anneal", "secretRef": {"name": "store-s3"}}
+    cluster = ModelCluster({**CLEAN, "store": store})
+    cluster.go(until="Ready")
+    cluster.delete_job()
+    cluster.go(1)
+    cluster.settle()
+    state = {"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "store-s3" not found'}}
+    cluster.pods.append(
+        {
+            "metadata": {"name": "cleanup", "labels": {"anneal.dev/part": "cleanup"}},
+            "status": {
+                "phase": "Pending",
+                "containerStatuses": [{"name": "cleanup", "image": "x", "state": state}],
+            },
+        }
+    )
+    cluster.settle()
+    assert (cluster.status["phase"], cluster.status["reason"]) == ("Deleting", "SecretNotFound")
+    assert "store-s3" in cluster.status["message"]
+    assert "Create the Secret" in cluster.status["hint"]
+    assert "onDelete to Keep" in cluster.status["hint"]
+
+
 def test_a_person_can_let_the_job_go():
     cluster = _failed_cleanup()
     cluster.edit(retention={"onDelete": "Keep"})

@@ -11,6 +11,8 @@ from model_results import failure, published
 from anneal_operator.settings import Settings
 
 TRAINING = {"epochs": 5, "batchSize": 32}
+IN_BUCKET = {**SPEC, "store": {"uri": "s3://models/anneal", "secretRef": {"name": "of-old"}}}
+RENEWED = {"uri": "s3://models/anneal", "secretRef": {"name": "renewed"}}
 
 
 def ready() -> ModelCluster:
@@ -86,6 +88,28 @@ def test_an_edit_of_serving_leaves_a_running_attempt_alone():
     assert cluster.status["attempt"] == 1
     assert cluster.names("RayJob") == ["reviews-g1-a1"]
     assert cluster.status["run"]["forGeneration"] == 2
+
+
+def test_another_secret_of_the_store_restarts_the_service_and_trains_nothing():
+    cluster = ModelCluster(IN_BUCKET)
+    cluster.go(until="Ready")
+    cluster.created.clear()
+    cluster.edit(store=RENEWED)
+    cluster.go(until="Ready")
+    assert cluster.created == []
+    assert states(cluster) == {1: "Serving"}
+    pods = str(cluster.objects["RayService", "reviews"]["spec"]["rayClusterConfig"])
+    assert "renewed" in pods
+    assert "of-old" not in pods
+
+
+def test_an_attempt_begins_anew_with_another_secret_of_the_store():
+    cluster = at_work("Training", IN_BUCKET)
+    cluster.edit(store=RENEWED)
+    cluster.go(until="Ready")
+    assert ("RayJob", "reviews-g2-a1") in cluster.created
+    assert states(cluster) == {1: "Serving"}
+    assert "renewed" in str(cluster.objects["RayJob", "reviews-g2-a1"])
 
 
 def test_a_failure_after_such_an_edit_is_final_for_the_edited_generation():
@@ -252,13 +276,31 @@ class TestInvalid:
         (told,) = [a for plan in cluster.plans for a in plan.announcements]
         assert told.warning
 
-    def test_a_job_without_any_store(self):
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            Settings(image="anneal/runtime:1", store="pvc://models/all"),
+            Settings(image="anneal/runtime:1", store="s3://models/all", store_secret="s3"),
+        ],
+        ids=["claim", "bucket"],
+    )
+    def test_a_job_without_any_store(self, settings):
         cluster = ModelCluster({name: value for name, value in SPEC.items() if name != "store"})
         cluster.settle()
-        assert "spec.store.uri" in cluster.status["message"]
-        cluster.settings = Settings(image="anneal/runtime:1", store="pvc://models/all")
+        for words in ("spec.store.uri", "pvc://CLAIM/PATH", "s3://BUCKET/PREFIX"):
+            assert words in cluster.status["message"]
+        cluster.settings = settings
         cluster.go(until="Ready")
         assert cluster.status["phase"] == "Ready"
+
+    @pytest.mark.parametrize("store", ["pvc://models/../all", "s3://models/../all", "s3://"])
+    def test_a_store_of_the_operators_that_is_no_place(self, store):
+        settings = Settings(image="anneal/runtime:1", store=store)
+        cluster = ModelCluster({name: value for name, value in SPEC.items() if name != "store"}, settings)
+        cluster.settle()
+        assert cluster.created == []
+        assert (cluster.status["phase"], cluster.status["reason"]) == ("Failed", "ManifestInvalid")
+        assert f"`{store}` is no place" in cluster.status["message"]
 
     def test_what_runs_and_serves_is_left_alone_until_it_is_mended(self):
         cluster = ready()

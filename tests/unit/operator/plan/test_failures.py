@@ -293,6 +293,38 @@ def test_what_the_controllers_say(part, body, reason):
     assert why_failed(part, body, None, []).reason == reason
 
 
+@pytest.mark.parametrize(
+    ("driver", "pods", "reason"),
+    [
+        ("RUNNING", [], "Preempted"),
+        ("RUNNING", [pod({"phase": "Running"}, node_type="worker")], "Preempted"),
+        ("RUNNING", [pod({"phase": "Running"}, node_type="head")], "Internal"),
+        ("FAILED", [], "Internal"),
+    ],
+    ids=["all pods gone", "its head gone", "its head there", "seen to end"],
+)
+def test_a_driver_that_went_with_its_head_did_not_break(driver, pods, reason):
+    found = why_failed(Part.TRAIN, ended_ray_job(jobStatus=driver), running_report(), pods)
+    assert found.reason == reason
+
+
+def running_report() -> PartReport:
+    content = {
+        "jobUid": "u",
+        "generation": 1,
+        "attempt": 1,
+        "part": "train",
+        "state": "Running",
+        "heartbeat": "",
+    }
+    return PartReport.model_validate(content)
+
+
+def test_who_has_filled_a_nodes_disk_is_not_told_of_volumes():
+    evicted = pod({**EVICTED, "message": "low on resource: ephemeral-storage."})
+    assert "the node's disk" in why_failed(Part.TRAIN, RAY_JOB, None, [evicted]).hint
+
+
 def test_a_failure_keeps_its_place_and_its_hint():
     from anneal_operator.plan.failures import of_report
 

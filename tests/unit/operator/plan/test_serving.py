@@ -130,11 +130,22 @@ def test_a_first_version_that_is_not_ready_in_time_may_still_become_so():
     assert cluster.condition("Ready") == ("True", "Serving")
 
 
-def test_what_keeps_the_service_from_being_ready_is_told():
+@pytest.mark.parametrize(
+    ("waiting", "reason"),
+    [
+        ({"reason": "ImagePullBackOff"}, "ImagePull"),
+        (
+            {"reason": "CreateContainerConfigError", "message": 'secret "store-s3" not found'},
+            "SecretNotFound",
+        ),
+    ],
+    ids=["image", "secret of the store"],
+)
+def test_what_keeps_the_service_from_being_ready_is_told(waiting, reason):
     cluster = ModelCluster()
     cluster.unready_versions.add(1)
     cluster.go(until="Deploying")
-    state = {"waiting": {"reason": "ImagePullBackOff"}}
+    state = {"waiting": waiting}
     cluster.pods.append(
         {
             "metadata": {"name": "replica", "labels": {"anneal.dev/part": "serve"}},
@@ -145,8 +156,8 @@ def test_what_keeps_the_service_from_being_ready_is_told():
         }
     )
     cluster.settle()
-    assert cluster.status["reason"] == "ImagePull"
-    assert cluster.condition("Ready") == ("False", "ImagePull")
+    assert cluster.status["reason"] == reason
+    assert cluster.condition("Ready") == ("False", reason)
 
 
 def test_a_service_that_kuberay_has_given_up_is_made_anew():

@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 import yaml
-from resource_samples import FULL, MINIMAL, Sample, objects
+from resource_samples import FULL, IN_BUCKET, MINIMAL, Sample, objects
 
 FOLDER = Path(__file__).with_name("golden")
-SPECS = {"minimal": MINIMAL, "full": FULL, "served": {**MINIMAL, "serving": {}}}
+SPECS = {"minimal": MINIMAL, "full": FULL, "served": {**MINIMAL, "serving": {}}, "bucket": IN_BUCKET}
 NAMES = [(job, name) for job, spec in SPECS.items() for name in objects(Sample(spec))]
+SHOW_THE_BUCKET = {"prepare", "service", "parity", "cleanup"}
 REPEATED = {("served", name) for name in objects(Sample(MINIMAL))}
+REPEATED |= {("bucket", name) for name in objects(Sample(IN_BUCKET)) if name not in SHOW_THE_BUCKET}
 
 
 class Dumper(yaml.SafeDumper):

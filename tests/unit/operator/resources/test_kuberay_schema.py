@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 from kuberay_source import kuberay_folder, pod_template_errors, schema_errors
-from resource_samples import FULL, MINIMAL, Sample, objects
+from resource_samples import FULL, IN_BUCKET, MINIMAL, Sample, objects
 
 SPECS = {
     "minimal": MINIMAL,
     "full": FULL,
     "served": {**MINIMAL, "serving": {}},
+    "bucket": IN_BUCKET,
     "queued": {**FULL, "resources": {"queue": "team-a"}},
 }
 

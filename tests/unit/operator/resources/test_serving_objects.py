@@ -1,17 +1,18 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from resource_samples import FULL, MINIMAL, UID, Sample, objects, pod_specs
+from resource_samples import FULL, IN_BUCKET, MINIMAL, UID, Sample, objects, pod_specs
 
 from anneal_operator.resources.intent import differs
 from anneal_operator.resources.parity_jobs import parity_job
-from anneal_operator.resources.rayservices import keeping_cluster, ray_service
+from anneal_operator.resources.rayservices import CLUSTER_HASH, keeping_cluster, ray_service
 from anneal_operator.resources.serving_objects import disruption_budget
 from anneal_operator.settings import Settings
 
@@ -123,13 +124,39 @@ def test_two_versions_of_one_image_have_one_cluster(
         Sample(SERVED, image="registry.example/anneal:0.2.0"),
         Sample({**MINIMAL, "serving": {"cpu": 2}}),
         Sample({**SERVED, "store": {"uri": "pvc://elsewhere"}}),
+        Sample({**SERVED, "store": {"uri": "s3://models/anneal"}}),
     ],
-    ids=["image", "cpu", "store"],
+    ids=["image", "cpu", "store", "kind of store"],
 )
 def test_what_pods_are_made_of_makes_another_cluster(other: Sample) -> None:
     service = Sample(SERVED).service
     assert cluster_of(other.service) != cluster_of(service)
     assert keeping_cluster(service, other.service) == other.service
+
+
+@pytest.mark.parametrize("secret", [None, {"name": "renewed"}], ids=["none", "another"])
+def test_another_secret_of_the_store_makes_another_cluster(secret: dict[str, str] | None) -> None:
+    service = Sample(IN_BUCKET).service
+    other = Sample({**IN_BUCKET, "store": {"uri": "s3://models/anneal", "secretRef": secret}}).service
+    assert cluster_of(other) != cluster_of(service)
+    assert keeping_cluster(service, other) == other
+    assert config_of(other) == config_of(service)
+
+
+def test_two_versions_in_a_bucket_have_one_cluster() -> None:
+    one, two = Sample(IN_BUCKET).service, Sample(IN_BUCKET, version_number=5).service
+    assert cluster_of(one) == cluster_of(two)
+    folders = [deployment_of(each)["user_config"]["version_folder"] for each in (one, two)]
+    assert folders == [f"s3://models/anneal/nlp/reviews-1a2b3c4d/v{number}" for number in (4, 5)]
+
+
+def test_a_service_of_a_store_on_a_claim_is_known_by_what_it_always_was() -> None:
+    # An operator that took more into account would restart every service when it is upgraded.
+    for settings in (Settings(image="x"), Settings(image="x", store="s3://models", store_secret="s3")):
+        sample = Sample(SERVED, settings=settings)
+        inputs = json.dumps([sample.image, 1, False, ["models"]])
+        annotations = sample.service["metadata"]["annotations"]
+        assert annotations[CLUSTER_HASH] == hashlib.sha256(inputs.encode()).hexdigest()[:16]
 
 
 def test_an_upgraded_operator_keeps_running_clusters() -> None:
@@ -190,8 +217,13 @@ def test_a_drained_node_takes_one_pod_at_a_time(fewest: int, available: int) -> 
     assert selector["anneal.dev/job-uid"] == UID
 
 
-def test_the_probe_asks_the_service_and_reads_the_version() -> None:
-    sample = Sample(SERVED)
+@pytest.mark.parametrize(
+    ("spec", "store"),
+    [(SERVED, "/mnt/pvc/models/anneal"), (IN_BUCKET, "s3://models/anneal")],
+    ids=["claim", "bucket"],
+)
+def test_the_probe_asks_the_service_and_reads_the_version(spec: dict[str, Any], store: str) -> None:
+    sample = Sample(spec)
     body = parity_job(sample.job, sample.spec, sample.version, sample.settings)
     assert body["metadata"]["name"] == "reviews-v4-parity"
     assert body["spec"]["backoffLimit"] == 3
@@ -203,7 +235,7 @@ def test_the_probe_asks_the_service_and_reads_the_version() -> None:
         "--url",
         "http://reviews.nlp.svc",
         "--version-folder",
-        "/mnt/pvc/models/anneal/nlp/reviews-1a2b3c4d/v4",
+        f"{store}/nlp/reviews-1a2b3c4d/v4",
     ]
 
 

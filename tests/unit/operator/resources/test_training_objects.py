@@ -4,14 +4,22 @@ import json
 from typing import Any
 
 import pytest
-from resource_samples import CANARY, FULL, MINIMAL, UID, Sample, objects, pod_specs
+from resource_samples import CANARY, FULL, IN_BUCKET, MINIMAL, UID, Sample, objects, pod_specs
 
 from anneal_api.attempt import Part
 from anneal_operator.resources.attempt import attempt_objects
 from anneal_operator.resources.manifest import manifest_configmap
 from anneal_operator.resources.step_jobs import step_job
 from anneal_operator.settings import Settings
-from anneal_trainer.buckets import Purpose
+from anneal_serving.buckets import Purpose
+
+ALL_THAT_WORK = {
+    "prepare.spec.template.spec",
+    "finish.spec.template.spec",
+    "train.spec.rayClusterSpec.headGroupSpec.template.spec",
+    "train.spec.rayClusterSpec.workerGroupSpecs[0].template.spec",
+}
+"""The places of the pods that prepare, train and finish."""
 
 
 def env_of(pod: dict[str, Any]) -> dict[str, str]:
@@ -22,6 +30,16 @@ def cluster_of(training: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]
     cluster = training["spec"]["rayClusterSpec"]
     (workers,) = cluster["workerGroupSpecs"]
     return cluster["headGroupSpec"], workers
+
+
+def pods_with_secret(bodies: dict[str, dict[str, Any]], secret: str) -> set[str]:
+    """Returns the places of the pods that get a value out of a Secret."""
+    return {
+        f"{name}{path}"
+        for name, body in bodies.items()
+        for path, pod in pod_specs(body)
+        if f'"secretKeyRef": {{"name": "{secret}"' in json.dumps(pod)
+    }
 
 
 def test_the_manifest_is_the_job_without_what_an_edit_of_metadata_changes() -> None:
@@ -144,12 +162,7 @@ def test_config_maps_with_data_are_mounted_where_data_may_be_read() -> None:
                 if volumes.get(mount["name"]) == "small-sets":
                     assert (mount["mountPath"], mount["readOnly"]) == ("/mnt/configmap/small-sets", True)
                     having.add(f"{name}{path}")
-    assert having == {
-        "prepare.spec.template.spec",
-        "finish.spec.template.spec",
-        "train.spec.rayClusterSpec.headGroupSpec.template.spec",
-        "train.spec.rayClusterSpec.workerGroupSpecs[0].template.spec",
-    }
+    assert having == ALL_THAT_WORK
 
 
 def test_the_hub_token_comes_by_reference_and_only_to_an_attempt() -> None:
@@ -161,12 +174,7 @@ def test_the_hub_token_comes_by_reference_and_only_to_an_attempt() -> None:
         for path, pod in pod_specs(body)
         if reference in pod["containers"][0]["env"]
     }
-    assert having == {
-        "prepare.spec.template.spec",
-        "finish.spec.template.spec",
-        "train.spec.rayClusterSpec.headGroupSpec.template.spec",
-        "train.spec.rayClusterSpec.workerGroupSpecs[0].template.spec",
-    }
+    assert having == ALL_THAT_WORK
     # Nothing else mounts or reads a Secret.
     text = json.dumps(bodies)
     assert text.count("secretKeyRef") == len(having)
@@ -179,12 +187,14 @@ def test_the_keys_of_buckets_come_by_reference_each_for_its_purpose() -> None:
         **MINIMAL,
         "model": {"source": "s3://models/bert", "secretRef": {"name": "for-models"}},
         "data": {**MINIMAL["data"], "train": {"uri": "s3://data/r.csv"}, "secretRef": {"name": "for-data"}},
+        "store": {"uri": "s3://versions", "secretRef": {"name": "for-store"}},
         "serving": {},
     }
     bodies = objects(Sample(spec))
     pods = {name: pod for name, body in bodies.items() for _, pod in pod_specs(body)}
     env = {variable["name"]: variable for variable in pods["prepare"]["containers"][0]["env"]}
-    for purpose, secret in ((Purpose.DATA, "for-data"), (Purpose.MODEL, "for-models")):
+    secrets = {Purpose.DATA: "for-data", Purpose.MODEL: "for-models", Purpose.STORE: "for-store"}
+    for purpose, secret in secrets.items():
         found = {
             name.removeprefix(purpose): each
             for name, each in env.items()
@@ -197,8 +207,60 @@ def test_the_keys_of_buckets_come_by_reference_each_for_its_purpose() -> None:
         assert needed == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
         assert "AWS_ENDPOINT_URL" in references
     assert "HF_TOKEN" not in env
-    having = {name for name, body in bodies.items() if "secretKeyRef" in json.dumps(body)}
-    assert having == {"prepare", "train", "finish"}
+    for secret in ("for-data", "for-models"):
+        assert pods_with_secret(bodies, secret) == ALL_THAT_WORK
+
+
+@pytest.mark.parametrize(
+    ("spec", "settings"),
+    [
+        (IN_BUCKET, Settings(image="x", store="s3://others", store_secret="for-others")),
+        (
+            {name: value for name, value in IN_BUCKET.items() if name != "store"},
+            Settings(image="x", store="s3://models/anneal", store_secret="for-the-store"),
+        ),
+    ],
+    ids=["the job's store", "the operator's store"],
+)
+def test_the_keys_of_the_store_get_to_whoever_reads_or_writes_it(
+    spec: dict[str, Any], settings: Settings
+) -> None:
+    bodies = objects(Sample(spec, settings=settings))
+    assert pods_with_secret(bodies, "for-the-store") == ALL_THAT_WORK | {
+        "cleanup.spec.template.spec",
+        "parity.spec.template.spec",
+        # Not the head: it answers nothing.
+        "service.spec.rayClusterConfig.workerGroupSpecs[0].template.spec",
+    }
+    assert "for-others" not in json.dumps(bodies)
+
+
+def test_without_a_secret_the_pods_own_identity_opens_the_store() -> None:
+    bodies = objects(Sample({**IN_BUCKET, "store": {"uri": "s3://models/anneal"}}))
+    assert "secretKeyRef" not in json.dumps(bodies)
+
+
+@pytest.mark.parametrize("uri", ["s3://models/anneal", "S3://models//anneal/"])
+def test_who_writes_to_a_store_in_a_bucket_works_on_a_copy_that_can_be_written(uri: str) -> None:
+    bodies = objects(Sample({**IN_BUCKET, "store": {"uri": uri}}))
+    for name in ("prepare", "train", "finish", "cleanup"):
+        pods = [pod for path, pod in pod_specs(bodies[name]) if "submitter" not in path]
+        assert pods
+        for pod in pods:
+            env = env_of(pod)
+            assert (
+                env["ANNEAL_STORE"] == "s3://models/anneal"
+            )  # below which the service looks for the version
+            assert env["ANNEAL_WORK"] == "/home/anneal/store/.work"
+            volumes = {volume["name"]: volume for volume in pod["volumes"]}
+            mounts = {each["mountPath"]: each for each in pod["containers"][0]["volumeMounts"]}
+            assert "emptyDir" in volumes[mounts["/home/anneal"]["name"]]
+            claims = [
+                v["persistentVolumeClaim"]["claimName"]
+                for v in pod["volumes"]
+                if "persistentVolumeClaim" in v
+            ]
+            assert claims == ([] if name == "cleanup" else ["datasets"])
 
 
 def test_nothing_of_a_jobs_annotations_labels_or_status_is_copied() -> None:

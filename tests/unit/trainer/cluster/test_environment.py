@@ -119,11 +119,18 @@ def test_store_and_work(tmp_path, monkeypatch):
     assert folders.work == Path("/mnt/pvc/models/.work")
 
 
+def test_a_store_in_a_bucket_has_a_copy_in_the_pod():
+    folders = env.read_folders({"ANNEAL_STORE": "s3://bucket/anneal/", "ANNEAL_WORK": "/home/x/store/.work"})
+    assert folders.store == Path("/home/x/store")
+    assert folders.mirror is not None
+    assert folders.mirror.place(folders.work / "a") == "s3://bucket/anneal/.work/a"
+
+
 @pytest.mark.parametrize(
     ("store", "work", "where"),
     [
         ("pvc://elsewhere/anneal", "/work", "spec.store.uri"),
-        ("s3://bucket/anneal", "/work", "spec.store.uri"),
+        ("gs://bucket/anneal", "/work", "spec.store.uri"),
         ("models", "/work", "ANNEAL_STORE"),
         ("/models", "work", "ANNEAL_WORK"),
         ("", "/work", "ANNEAL_STORE"),
