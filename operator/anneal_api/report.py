@@ -68,6 +68,8 @@ class TrainingRecord(ApiModel):
     """Training processes."""
     precision: str
     """Number format of the matrix products: `fp32` or `bf16`."""
+    gpu: str = ""
+    """Name of the GPU that a process computed on; empty: it computed on a CPU."""
     seconds: float
     """Time in training steps and evaluations, restarts included."""
     useful_tokens_per_second: float

@@ -1,7 +1,7 @@
 """`make bench`: calibrate, measure in turns, calibrate again, write the table.
 
 python -m tests.benchmarks [B2 B3 B6 B8 B9 B11] [--rounds 5] [--quick] [--model PATH] [--data DIR]
-    [--out docs/benchmarks.md]
+    [--gpu] [--encoder DIR] [--batch-size 32] [--out docs/benchmarks.md]
 """
 
 from __future__ import annotations
@@ -46,6 +46,9 @@ def main() -> int:
             model=asked.model,
             data=asked.data,
             say=say,
+            encoder=asked.encoder,
+            batch_size=asked.batch_size,
+            gpu=asked.gpu,
         )
         lines = asked.lines or list(LINES)
         models = _models(settings) if {"B2", "B3", "B11"} & set(lines) else ServedModels({})
@@ -96,6 +99,9 @@ def _arguments() -> argparse.Namespace:
         help="B6: train on a whole data set instead, a folder with train.csv, validation.csv and test.csv "
         "(columns text and label)",
     )
+    parser.add_argument("--gpu", action="store_true", help="B6: train on this machine's GPU, in bf16")
+    parser.add_argument("--encoder", type=Path, help="B6: train another model, a folder, instead of MiniLM")
+    parser.add_argument("--batch-size", type=int, default=32, help="B6: rows of a training step")
     parser.add_argument(
         "--out",
         type=Path,

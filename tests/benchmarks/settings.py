@@ -19,6 +19,9 @@ class Settings:
         cache: A folder for what is made once.
         model: A published version or a job's folder to serve; None: one is trained.
         data: A folder with a whole data set to train on; None: extracts of the quickstart's rows.
+        encoder: A folder with the model to train; None: MiniLM.
+        batch_size: Rows of a training step.
+        gpu: Train on a GPU.
         say: Told what goes on.
     """
 
@@ -29,6 +32,9 @@ class Settings:
     model: Path | None
     data: Path | None
     say: Callable[[str], None]
+    encoder: Path | None = None
+    batch_size: int = 32
+    gpu: bool = False
 
     @property
     def cores(self) -> int:

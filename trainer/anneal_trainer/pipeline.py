@@ -262,7 +262,7 @@ class Pipeline:
             predictor=self.parent_config,
             training=self.spec.training,
             selection_metric=selection_metric(self.spec),
-            threads=self.group.cpus_per_worker,
+            threads=self.group.threads_per_process,
         )
         with self.ray_session(self.group):
             trained = run_training(

@@ -17,7 +17,7 @@ from anneal_api.published import PredictorConfig
 
 
 class TorchBackend:
-    """A model as Hugging Face saves it, in fp32 on the CPU.
+    """A model as Hugging Face saves it, in fp32 on the CPU. torch computes with one thread from then on.
 
     Args:
         folder: Holds `config.json` and the safetensors weights.
@@ -43,6 +43,8 @@ class TorchBackend:
         finally:
             if bars:
                 logging.enable_progress_bar()
+        # One core a row and several rows at a time, as with ONNX Runtime: a row's threads would take other rows' cores.
+        torch.set_num_threads(1)
         self._model = model.eval()
 
     def run(self, batch: Mapping[str, NDArray[np.int64]]) -> NDArray[np.float32]:

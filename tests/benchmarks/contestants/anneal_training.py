@@ -1,7 +1,7 @@
 """Text classification with anneal's own stages, from CSV files to test answers.
 
     python -m tests.benchmarks.contestants.anneal_training --model DIR --train train.csv --validation validation.csv \
-        --test test.csv --out result.json [--ray] [--epochs 2] [--batch-size 32] [--lr 1e-4] [--seed 42]
+        --test test.csv --out result.json [--ray] [--gpu] [--epochs 2] [--batch-size 32] [--lr 1e-4] [--seed 42]
 
 Without `--ray` the training loop runs in this process; with it on Ray Train, as in `anneal run`. It writes the same
 figures as `hf_trainer`.
@@ -14,6 +14,8 @@ import json
 import tempfile
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+
+import torch
 
 from anneal_api.job import FineTuneJob
 from anneal_serving.predictor import Predictor
@@ -56,6 +58,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--ray", action="store_true", help="train on Ray Train")
+    parser.add_argument("--gpu", action="store_true", help="train on a GPU, in bf16")
     asked = parser.parse_args()
 
     job = FineTuneJob.model_validate(
@@ -78,12 +81,13 @@ def main() -> None:
                     "weightDecay": 0.01,
                     "maxLength": asked.max_length,
                     "seed": asked.seed,
+                    "precision": "bf16" if asked.gpu else "auto",
                 },
                 "evaluation": {"metrics": [_METRIC]},
             },
         }
     )
-    group = WorkerGroup(workers=1, gpus_per_worker=0, cpus_per_worker=asked.threads)
+    group = WorkerGroup(workers=1, gpus_per_worker=int(asked.gpu), cpus_per_worker=asked.threads)
     with tempfile.TemporaryDirectory(prefix="anneal-benchmark-") as scratch:
         folder = Path(scratch)
         pipeline = Pipeline(
@@ -140,7 +144,8 @@ def _train(
             show=lambda _: None,
         )
         return trained.folder, trained.state
-    worker = SoloWorker(folder / "checkpoints")
+    device = torch.device("cuda" if group.gpus_per_worker else "cpu")
+    worker = SoloWorker(folder / "checkpoints", device=device)
     state = Trainer(plan, worker).run()
     newest = worker.newest()
     assert newest is not None

@@ -65,3 +65,22 @@ def test_the_log_is_left_as_it_was(feed_forward, tmp_path):
     before = (root.level, root.handlers[:], logging.root.manager.disable)
     quantize_int8(feed_forward, tmp_path / "int8.onnx", Quantize())
     assert (root.level, root.handlers, logging.root.manager.disable) == before
+
+
+def test_a_matrix_that_is_turned_round_is_quantized_where_the_file_says_its_shape(tmp_path):
+    """PyTorch writes a head as Gemm with its matrix transposed, and notes every tensor's shape."""
+    head = np.random.default_rng(0).normal(0, 1, (3, _WIDTH)).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("Gemm", ["x", "head", "bias"], ["y"], name="head_product", transB=1)],
+        "head",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", _WIDTH])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", 3])],
+        [numpy_helper.from_array(head, "head"), numpy_helper.from_array(np.zeros(3, np.float32), "bias")],
+        value_info=[helper.make_tensor_value_info("head", TensorProto.FLOAT, [3, _WIDTH])],
+    )
+    source, target = tmp_path / "fp32.onnx", tmp_path / "int8.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), source)
+    quantize_int8(source, target, Quantize())
+    rows = np.random.default_rng(1).normal(0, 1, (32, _WIDTH)).astype(np.float32)
+    exact, quantized = _answer(source, rows), _answer(target, rows)
+    assert np.abs(quantized - exact).mean() < 0.05 * np.abs(exact).mean()

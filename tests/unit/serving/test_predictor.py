@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from tiny_model import LABELS, TEXTS, onnx_config
 
 from anneal_api.errors import ArtifactInvalid
@@ -43,6 +44,16 @@ def test_a_rows_answer_does_not_depend_on_its_company(
         alone = np.concatenate([predictor.logits([text]) for text in TEXTS])
     np.testing.assert_array_equal(together, alone)
     np.testing.assert_array_equal(together, backwards)
+
+
+def test_a_row_takes_one_core(tiny: tuple[Path, PredictorConfig]) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(4)
+        with load(tiny, "torch", threads=3) as predictor:
+            assert list(predictor.executor.map(lambda _: torch.get_num_threads(), range(3))) == [1, 1, 1]
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_answers_come_in_the_order_of_the_texts(tiny: tuple[Path, PredictorConfig]) -> None:

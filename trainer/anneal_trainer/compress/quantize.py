@@ -39,11 +39,15 @@ def quantize_int8(source: Path, target: Path, settings: Quantize) -> None:
     with _quiet_log(), tempfile.TemporaryDirectory() as scratch:
         prepared, dynamic = Path(scratch) / "prepared.onnx", Path(scratch) / "dynamic.onnx"
         quant_pre_process(source, prepared, skip_symbolic_shape=True)
+        model = onnx.load(prepared)
+        # onnxruntime before 1.32 turns matrices round and stumbles over their old shapes, which it infers anew.
+        del model.graph.value_info[:]
+        onnx.save(model, prepared)
         quantize_dynamic(
             prepared,
             dynamic,
             op_types_to_quantize=operators,
-            nodes_to_exclude=narrowing_products(onnx.load(prepared)),
+            nodes_to_exclude=narrowing_products(model),
             per_channel=settings.per_channel,
             weight_type=QuantType.QInt8,
         )

@@ -28,6 +28,7 @@ from anneal_trainer.compress.variant import (
     MODEL_FILE,
     Measures,
 )
+from anneal_trainer.environment import usable_cores
 from anneal_trainer.quiet import quiet_libraries
 
 _EXPORT_TOLERANCE = 1e-3
@@ -95,7 +96,7 @@ def _finish_variant(
     (folder / CONFIG_FILE).write_text(config.model_dump_json(indent=1), encoding="utf-8")
     with Predictor.load(folder, config, threads=1) as predictor:
         latencies = _latencies_ms(predictor, texts)
-    with Predictor.load(folder, config, threads=torch.get_num_threads()) as predictor:
+    with Predictor.load(folder, config, threads=usable_cores()) as predictor:
         logits = predictor.logits(texts)
     np.save(folder / LOGITS_FILE, logits)
     measures = Measures(

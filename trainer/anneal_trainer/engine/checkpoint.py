@@ -59,7 +59,8 @@ def load_checkpoint(
 ) -> tuple[TrainingState, Weights | None]:
     """Puts a checkpoint into model and optimizer; returns where training stood and the best weights so far."""
     model.load_state_dict(load_file(folder / _WEIGHTS_FILE))
-    optimizer.load_state_dict(torch.load(folder / _OPTIMIZER_FILE, weights_only=True))
+    # Over the CPU: the device that it was saved on may be another process's here, or not be there at all.
+    optimizer.load_state_dict(torch.load(folder / _OPTIMIZER_FILE, map_location="cpu", weights_only=True))
     best = folder / _BEST_FILE
     return load_state(folder), load_file(best) if best.exists() else None
 

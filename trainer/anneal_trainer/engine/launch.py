@@ -51,6 +51,7 @@ class RayWorkers:
         context = ray.train.get_context()
         self._rank: int = context.get_world_rank()
         self._world_size: int = context.get_world_size()
+        self._device = get_device()
         self._board = board
 
     @property
@@ -66,7 +67,7 @@ class RayWorkers:
     @property
     def device(self) -> torch.device:
         """The GPU that Ray gave to this process, or the CPU."""
-        return get_device()
+        return self._device
 
     def resume_folder(self) -> Path | None:
         """See `Workers.resume_folder`."""
@@ -161,10 +162,7 @@ def run_training(
         scaling_config=ScalingConfig(
             num_workers=group.processes,
             use_gpu=group.gpus_per_worker > 0,
-            resources_per_worker={
-                "CPU": max(1, group.cpus_per_worker // max(1, group.gpus_per_worker)),
-                **({"GPU": 1} if group.gpus_per_worker else {}),
-            },
+            resources_per_worker=group.resources_per_process,
         ),
         run_config=RunConfig(
             name=name,

@@ -31,6 +31,7 @@ from anneal_trainer.engine.batching import (
     steps_per_epoch,
     worker_share,
 )
+from anneal_trainer.engine.determinism import compute_deterministically
 from anneal_trainer.engine.dropout import use_cheap_dropout
 from anneal_trainer.engine.optimizer import build_optimizer, schedule_factor
 from anneal_trainer.engine.plan import TrainingPlan
@@ -60,8 +61,6 @@ class Trainer:
         self.training = plan.training
         self.workers = workers
         torch.set_num_threads(plan.threads)
-        torch.use_deterministic_algorithms(True, warn_only=workers.device.type != "cpu")
-        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # 5 % of a step
         torch.manual_seed(self.training.seed)
         self.data = PreparedData.open(plan.prepared)
         self.codec: Codec = codec_for(plan.prepared, plan.predictor)
@@ -72,12 +71,14 @@ class Trainer:
         if workers.device.type == "cpu":
             use_cheap_dropout(self.model)
         self.model.to(workers.device)  # type: ignore[arg-type]
+        self.dtype = resolve_precision(self.training.precision, workers.device)
+        compute_deterministically(workers.device, self._compute_once)
         self.network: torch.nn.Module = self.model
         if workers.world_size > 1:
             self.network = torch.nn.parallel.DistributedDataParallel(self.model, gradient_as_bucket_view=True)
         self.optimizer = build_optimizer(self.model.named_parameters(), self.training)
+        self.trained = [weights for weights in self.model.parameters() if weights.requires_grad]
         self.peak_rates = [group["lr"] for group in self.optimizer.param_groups]
-        self.dtype = resolve_precision(self.training.precision, workers.device)
         self.per_epoch = steps_per_epoch(len(self.data.train), self.training.batch_size)
         self.total_steps = self.per_epoch * self.training.epochs
         self.log_every = max(1, self.total_steps // _LOGGED_POINTS)
@@ -96,6 +97,9 @@ class Trainer:
         self.model.train()  # a pretrained model comes in inference mode
         self._resume()
         self.state.precision = "fp32" if self.dtype is torch.float32 else "bf16"
+        self.state.gpu = (
+            torch.cuda.get_device_name(self.workers.device) if self.workers.device.type == "cuda" else ""
+        )
         while self.state.epochs_scored < self.training.epochs and not self.state.stopped_early:
             epoch = self.state.epochs_scored
             steps = epoch_steps(
@@ -127,11 +131,7 @@ class Trainer:
         pieces = list(micro_batches(share, train.lengths, max_tokens=self.training.max_batch_tokens))
         for number, piece in enumerate(pieces, start=1):
             with self._gradients_stay_local(number < len(pieces)):
-                logits = self._forward(self.network, train, piece)
-                targets = torch.as_tensor(train.labels[piece].astype(np.int64), device=self.workers.device)
-                loss = self.task.loss_sum(
-                    logits, targets, label_smoothing=self.training.label_smoothing_factor
-                )
+                loss = self._loss_sum(self.network, piece)
                 # The worker group averages gradients; the loss is a sum over all workers' rows.
                 (loss * (self.workers.world_size / weight)).backward()
             self._pending_loss += loss.detach() / weight
@@ -141,12 +141,26 @@ class Trainer:
         self.state.step += 1
         self.state.loss_steps += 1
         self.state.useful_tokens += int(train.lengths[rows].sum())
+        if self.state.step % self.log_every == 0 or self.state.step % self.per_epoch == 0:
+            self._log(rates[0], grad_norm)  # waits for a GPU, whose work is a part of the time in steps
         elapsed = time.perf_counter() - started
         self.state.step_seconds += elapsed
         self.state.seconds += elapsed
-        if self.state.step % self.log_every == 0 or self.state.step % self.per_epoch == 0:
-            self._log(rates[0], grad_norm)
         self._show()
+
+    def _loss_sum(self, network: torch.nn.Module, rows: NDArray[np.int64]) -> torch.Tensor:
+        """Returns the loss summed over training rows that are computed at once."""
+        train = self.data.train
+        logits = self._forward(network, train, rows)
+        targets = torch.as_tensor(train.labels[rows].astype(np.int64), device=self.workers.device)
+        return self.task.loss_sum(logits, targets, label_smoothing=self.training.label_smoothing_factor)
+
+    def _compute_once(self) -> None:
+        """Computes gradients of a padded batch, and forgets them."""
+        lengths = self.data.train.lengths
+        self.model.train()
+        self._loss_sum(self.model, np.array([lengths.argmax(), lengths.argmin()])).backward()
+        self.model.zero_grad(set_to_none=True)
 
     def _forward(
         self, network: torch.nn.Module, split: PreparedSplit, rows: NDArray[np.int64]
@@ -183,10 +197,10 @@ class Trainer:
         torch.manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1)))
 
     def _clip_gradients(self) -> torch.Tensor:
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        gradients = [weights.grad for weights in self.trained if weights.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
         if self.workers.device.type != "cpu" or float(norm) > self.training.max_grad_norm:
-            torch.nn.utils.clip_grads_with_norm_(self.model.parameters(), self.training.max_grad_norm, norm)
+            torch.nn.utils.clip_grads_with_norm_(self.trained, self.training.max_grad_norm, norm)
         return norm
 
     def _gather_loss(self) -> None:

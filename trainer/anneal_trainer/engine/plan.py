@@ -20,7 +20,7 @@ class TrainingPlan:
         predictor: Task, labels and codec; the loop's batches are made by the codec that later serves.
         training: The manifest's part.
         selection_metric: Metric that picks the best epoch.
-        threads: CPU threads of one worker.
+        threads: CPU threads of one process.
     """
 
     base: Path
@@ -63,3 +63,18 @@ class WorkerGroup:
     def processes(self) -> int:
         """Training processes: one per GPU, or one per worker on CPU."""
         return self.workers * max(1, self.gpus_per_worker)
+
+    @property
+    def threads_per_process(self) -> int:
+        """CPU threads of one training process: the processes of a worker share its CPUs."""
+        return max(1, self.cpus_per_worker // max(1, self.gpus_per_worker))
+
+    @property
+    def resources_per_process(self) -> dict[str, float]:
+        """What one training process asks Ray for.
+
+        All processes of a worker have to find room in it: with fewer CPUs than GPUs they ask for a GPU alone.
+        """
+        if not self.gpus_per_worker:
+            return {"CPU": self.cpus_per_worker}
+        return {"CPU": self.cpus_per_worker // self.gpus_per_worker, "GPU": 1}

@@ -23,6 +23,7 @@ class TrainingState:
         step_seconds: Time spent in steps.
         seconds: Time spent in steps and evaluations.
         precision: Number format of the matrix products, `fp32` or `bf16`.
+        gpu: Name of the first process's GPU; empty where it computes on a CPU.
         resumed_from: Step at which the last restart went on.
         loss_curve: The logged points, as `anneal_api.report.LossPoint`.
         epochs: Validation per epoch, as `anneal_api.report.EpochScore`.
@@ -40,6 +41,7 @@ class TrainingState:
     step_seconds: float = 0.0
     seconds: float = 0.0
     precision: str = "fp32"
+    gpu: str = ""
     resumed_from: int | None = None
     loss_curve: list[dict[str, Any]] = field(default_factory=list)
     epochs: list[dict[str, Any]] = field(default_factory=list)

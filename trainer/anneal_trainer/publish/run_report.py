@@ -50,6 +50,7 @@ def training_record(
             "stopped_early": state.stopped_early,
             "workers": processes,
             "precision": state.precision,
+            "gpu": state.gpu,
             "seconds": state.seconds,
             "useful_tokens_per_second": state.useful_tokens / max(1e-9, state.step_seconds),
             "resumed_from": state.resumed_from,
