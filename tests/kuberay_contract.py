@@ -131,7 +131,7 @@ def holds(case: Case, ask: Ask, body: dict[str, Any]) -> None:
         state = status.get("jobDeploymentStatus", "")
         if state and state not in seen:
             seen.append(state)
-        if state == case.delete_in and not deleted:
+        if case.delete_in and state == case.delete_in and not deleted:
             assert _FINALIZER in live["metadata"]["finalizers"]
             ask("DELETE", case.name, None)
             deleted = True
