@@ -63,7 +63,7 @@ test: ## Check style, types and layers, then run all tests (about 50 minutes)
 	@$(BIN)/pytest $(ARGS)
 
 .PHONY: nightly
-nightly: $(VENV)/.dev ## Run the tests that take too long for every change (about 40 minutes)
+nightly: $(VENV)/.dev ## Run the tests that take too long for every change (about an hour)
 	@ANNEAL_NIGHTLY=1 $(BIN)/pytest tests/integration/chain/test_cluster_parts.py tests/integration/serving/test_version_switch.py tests/e2e $(ARGS)
 
 .PHONY: unit
