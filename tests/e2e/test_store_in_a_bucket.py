@@ -23,6 +23,7 @@ pytestmark = pytest.mark.skipif(
 
 _MINUTES = 60
 _PORT = 9100
+_ADDRESS = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
 _SECRET = "models-s3"
 
 
@@ -30,7 +31,7 @@ _SECRET = "models-s3"
 def store(namespace: Namespace) -> Iterator[ObjectStore]:
     """MinIO on the cluster's node; pods reach it at the node's address."""
     docker, (node, *_) = namespace.cluster.docker, namespace.cluster.nodes
-    address = docker.output("exec", node, "hostname", "--ip-address").split()[0]
+    address = docker.output("inspect", "--format", _ADDRESS, node)
     docker.output("cp", str(binary("minio")), f"{node}:/usr/local/bin/minio")
     running = ObjectStore(f"http://{address}:{_PORT}", secrets.token_hex(8), secrets.token_hex(16))
     docker.output(
