@@ -197,7 +197,6 @@ class KubeRaySimulator:
                 "jobId": f"{name}-sim",
                 "rayClusterName": f"{name}-sim",
                 "startTime": now(),
-                "observedGeneration": body["metadata"]["generation"],
             }
             await self._status(kind, body, begun)
             group = body["spec"]["rayClusterSpec"]
