@@ -197,3 +197,17 @@ class Interrupted(AnnealError):
 
     default_reason = Reason.INTERRUPTED
     exit_code = ExitCode.INTERRUPTED
+
+
+class UnplacedError(ValueError):
+    """Something is wrong with a value; whoever catches it knows where the value stands, and raises an AnnealError.
+
+    Args:
+        what: What is wrong, one sentence.
+        remedy: What to do about it, one sentence.
+    """
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(what)
+        self.what = what
+        self.remedy = remedy

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from anneal_api.errors import UnplacedError
+
 HUB_ID = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_.-]+)?$"
 """A model of the hub, as a regular expression that Python and CEL read alike: `NAME` or `OWNER/NAME`."""
 
@@ -37,15 +39,5 @@ def is_hub_id(source: str) -> bool:
     return re.search(HUB_ID, source) is not None
 
 
-class LocationError(ValueError):
-    """A place does not lead anywhere.
-
-    Args:
-        what: What is wrong, one sentence.
-        remedy: What to do about it, one sentence.
-    """
-
-    def __init__(self, what: str, remedy: str) -> None:
-        super().__init__(what)
-        self.what = what
-        self.remedy = remedy
+class LocationError(UnplacedError):
+    """A place does not lead anywhere."""

@@ -29,8 +29,10 @@ _Item = TypeVar("_Item")
 AT_ONCE = 8
 """Files that travel at the same time."""
 
-_ATTEMPTS = 5
-_CONNECT_SECONDS = 10
+ATTEMPTS = 5
+CONNECT_SECONDS = 10
+"""How often a request is tried, and how long a connection may take."""
+
 _READ_SECONDS = 60
 _DENIED = {
     "AccessDenied",
@@ -237,6 +239,14 @@ def endpoint_of(settings: Mapping[str, str]) -> str:
     return endpoint
 
 
+def region_of(settings: Mapping[str, str]) -> str | None:
+    """Returns the region of the store; None: it is looked for as AWS's tools do."""
+    region = settings.get("AWS_REGION") or settings.get("AWS_DEFAULT_REGION")
+    return region or (
+        "us-east-1" if endpoint_of(settings) else None
+    )  # what stores beside Amazon's take for any
+
+
 def fetched_folder(bucket: Bucket, files: Sequence[RemoteFile], cache: Path) -> Path:
     """Returns a folder with files of a bucket; what was brought before and has not changed since is not brought again.
 
@@ -290,16 +300,15 @@ def _client(settings: Mapping[str, str]) -> Any:  # noqa: ANN401  # boto3 makes 
     from botocore.config import Config  # noqa: PLC0415
 
     endpoint = endpoint_of(settings)
-    region = settings.get("AWS_REGION") or settings.get("AWS_DEFAULT_REGION")
     session = boto3.Session(
         aws_access_key_id=settings.get("AWS_ACCESS_KEY_ID"),
         aws_secret_access_key=settings.get("AWS_SECRET_ACCESS_KEY"),
         aws_session_token=settings.get("AWS_SESSION_TOKEN") or None,
-        region_name=region or ("us-east-1" if endpoint else None),  # what stores beside Amazon's take for any
+        region_name=region_of(settings),
     )
     config = Config(
-        retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
-        connect_timeout=_CONNECT_SECONDS,
+        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+        connect_timeout=CONNECT_SECONDS,
         read_timeout=_READ_SECONDS,
         max_pool_connections=2 * AT_ONCE,
         # Stores beside Amazon's seldom know its newer checksums, and seldom have a name for each bucket.

@@ -212,10 +212,6 @@ class StageFolder:
         if self.mirror is not None:
             self.mirror.bring_file(path)
 
-    def place(self, path: Path) -> str:
-        """Returns where every machine of the job finds what is at a path: the path, or the uri of its twin."""
-        return str(path) if self.mirror is None else self.mirror.place(path)
-
     def _folder(self, name: str, key: str) -> Path:
         return self.root / "stages" / name / key
 

@@ -11,6 +11,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+from anneal_api.errors import UnplacedError
+
 WEIGHT_PATTERNS = ("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json")
 """Names of the files that hold weights, `*` for any part."""
 
@@ -20,18 +22,8 @@ _LONGEST_HEADER = 100_000_000
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
 
 
-class WeightsUnreadableError(ValueError):
-    """The weights are missing, cut off or of a kind that is not loaded.
-
-    Args:
-        what: What is wrong, one sentence.
-        remedy: What to do about it, one sentence.
-    """
-
-    def __init__(self, what: str, remedy: str) -> None:
-        super().__init__(what)
-        self.what = what
-        self.remedy = remedy
+class WeightsUnreadableError(UnplacedError):
+    """The weights are missing, cut off or of a kind that is not loaded."""
 
 
 def weight_files(folder: Path) -> list[Path]:

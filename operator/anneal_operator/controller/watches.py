@@ -158,9 +158,7 @@ class Watches:
         settings.networking.error_backoffs = EndlessBackoff(self._random)
         settings.persistence.diffbase_storage = NoDiffBase()
         settings.persistence.progress_storage = NoProgress()
-        settings.queueing.idle_timeout = (
-            0.05  # a task, with its queue, for each object that lately had an event
-        )
+        settings.queueing.idle_timeout = 0.05  # a task with a queue, for each object that lately had an event
         settings.execution.max_workers = 1
         settings.process.ultimate_exiting_timeout = None
         for kind in self._kinds:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 import torch
 from chain_world import write_rows
+from cluster.progress import ClusterError
+from object_store import ObjectStore, object_store
+from real_parts import not_to_be_had, teller
 from ruamel.yaml import YAML
 from transformers import AutoTokenizer, BertConfig, BertModel
 
@@ -32,6 +35,16 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     BertModel(config).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    """A running object store; each test takes buckets of its own."""
+    try:
+        with object_store(tmp_path_factory.mktemp("minio"), teller(request.config)) as running:
+            yield running
+    except ClusterError as error:
+        not_to_be_had("object store", error)
 
 
 JobWriter = Callable[..., Path]

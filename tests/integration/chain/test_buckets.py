@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from chain_world import anneal, versions, write_rows
 from cluster.binaries import built
-from cluster.progress import ClusterError
 from config_map_server import config_map_server
-from object_store import ObjectStore, object_store
+from object_store import ObjectStore
 from parts_world import ClusterJob, loaded
-from real_parts import not_to_be_had, teller
 
 from anneal_api.attempt import PartState
 from anneal_api.errors import DataInvalid, ModelNotFound, ResourceUnavailable
@@ -33,15 +30,6 @@ _SETTINGS = (
     "DEFAULT_REGION",
     "ENDPOINT_URL",
 )
-
-
-@pytest.fixture(scope="module")
-def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
-    try:
-        with object_store(tmp_path_factory.mktemp("minio"), teller(request.config)) as running:
-            yield running
-    except ClusterError as error:
-        not_to_be_had("object store", error)
 
 
 @pytest.fixture(autouse=True)

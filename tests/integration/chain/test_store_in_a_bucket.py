@@ -16,11 +16,9 @@ from pathlib import Path
 
 import pytest
 from cluster.binaries import built
-from cluster.progress import ClusterError
 from config_map_server import config_map_server
-from object_store import ObjectStore, object_store
+from object_store import ObjectStore
 from parts_world import ClusterJob, running_ray, write_claims
-from real_parts import not_to_be_had, teller
 
 from anneal_api.attempt import PartState
 from anneal_api.errors import ArtifactInvalid, Reason, ResourceUnavailable
@@ -39,15 +37,6 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200 if built("minio"
 
 _UID = "6f3c2a10-0000-4000-8000-000000000003"
 _QUICK = Patience(renew_seconds=0.2, silent_seconds=1.0, look_seconds=0.05)
-
-
-@pytest.fixture(scope="module")
-def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
-    try:
-        with object_store(tmp_path_factory.mktemp("minio"), teller(request.config)) as running:
-            yield running
-    except ClusterError as error:
-        not_to_be_had("object store", error)
 
 
 @pytest.fixture

@@ -9,10 +9,7 @@ from urllib.parse import urlsplit
 
 from pyarrow import fs  # type: ignore[import-untyped]
 
-from anneal_serving.buckets import endpoint_of
-
-_ATTEMPTS = 5
-_CONNECT_SECONDS = 10
+from anneal_serving.buckets import ATTEMPTS, CONNECT_SECONDS, endpoint_of, region_of
 
 
 def file_system(settings: Mapping[str, str]) -> fs.S3FileSystem:
@@ -37,10 +34,9 @@ def file_system(settings: Mapping[str, str]) -> fs.S3FileSystem:
     if endpoint:
         address = urlsplit(endpoint)
         options |= {"scheme": address.scheme, "endpoint_override": address.netloc}
-    region = settings.get("AWS_REGION") or settings.get("AWS_DEFAULT_REGION")
-    if region or endpoint:
-        options["region"] = region or "us-east-1"  # what stores beside Amazon's take for any
+    if region := region_of(settings):
+        options["region"] = region
     if bundle := os.environ.get("AWS_CA_BUNDLE"):
         options["tls_ca_file_path"] = bundle
-    retry = fs.AwsStandardS3RetryStrategy(max_attempts=_ATTEMPTS)
-    return fs.S3FileSystem(retry_strategy=retry, connect_timeout=_CONNECT_SECONDS, **options)
+    retry = fs.AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS)
+    return fs.S3FileSystem(retry_strategy=retry, connect_timeout=CONNECT_SECONDS, **options)
