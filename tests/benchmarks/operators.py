@@ -19,7 +19,7 @@ from tests.benchmarks.processes import REPOSITORY, ContestantFailed, Server, fre
 
 IMAGE = "anneal:benchmark"
 
-_CLIENT = "kubernetes==37.0.2"
+_CLIENT = "kubernetes==36.0.3"
 
 _OK = 200
 _LOOK_SECONDS = 0.02
