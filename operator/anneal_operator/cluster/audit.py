@@ -12,11 +12,12 @@ import logging
 from collections.abc import Callable, Iterable
 from random import Random
 
-from anneal_operator.cluster.cache import Cache, version_of
+from anneal_operator.cluster.cache import Cache
 from anneal_operator.cluster.client import Client
 from anneal_operator.cluster.clock import Clock
 from anneal_operator.cluster.errors import ApiError, NotFound
 from anneal_operator.cluster.kinds import Kind
+from anneal_operator.cluster.packed import version_of
 from anneal_operator.plan.observed import Object
 
 _LOG = logging.getLogger(__name__)
@@ -104,17 +105,17 @@ class CacheAudit:
     async def _suspects(self, kind: Kind, namespace: str) -> dict[str, tuple[str, str, int | None]]:
         """Returns what differs: by UID namespace, name and listed version (None: it was not listed)."""
         # What the cache holds before the list begins must be in the list, or is gone.
-        before = self._cache.versions(kind.kind, namespace)
+        before = {entry.uid for entry in self._cache.entries(kind.kind) if namespace in {"", entry.namespace}}
         suspects: dict[str, tuple[str, str, int | None]] = {}
         async for body in self._client.objects(kind, namespace, labels=kind.selector):
             meta = body["metadata"]
-            before.pop(meta["uid"], None)
-            known = self._cache.with_uid(kind.kind, meta["uid"])
-            if known is None or version_of(known) < version_of(body):
+            before.discard(meta["uid"])
+            known = self._cache.entry(kind.kind, meta["uid"])
+            if known is None or known.version < version_of(body):
                 suspects[meta["uid"]] = meta["namespace"], meta["name"], version_of(body)
         for uid in before:
-            if (known := self._cache.with_uid(kind.kind, uid)) is not None:
-                suspects[uid] = known["metadata"]["namespace"], known["metadata"]["name"], None
+            if (known := self._cache.entry(kind.kind, uid)) is not None:
+                suspects[uid] = known.namespace, known.name, None
         return suspects
 
     async def _repair(self, kind: Kind, namespace: str, name: str, uid: str, version: int | None) -> bool:

@@ -7,18 +7,16 @@ a late answer to a write bring it back.
 
 from __future__ import annotations
 
-import sys
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from anneal_operator.cluster.kinds import CONFIG_MAP, FINE_TUNE_JOB, POD
+from anneal_operator.cluster.packed import Packed, Packer, job_uid, version_of
 from anneal_operator.plan.observed import Object
-from anneal_operator.resources.names import UID_LABEL
 
 _REMEMBERED_DELETIONS = 10_000
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
-_WORD = 24
 
 
 class JobKey(NamedTuple):
@@ -40,10 +38,11 @@ class Cache:
     """Objects by kind and UID, and by the job that they belong to."""
 
     def __init__(self) -> None:
-        self._by_uid: dict[str, dict[str, Object]] = defaultdict(dict)
+        self._packer = Packer()
+        self._by_uid: dict[str, dict[str, Packed]] = defaultdict(dict)
         self._by_name: dict[tuple[str, str, str], str] = {}
         # By the job's namespace and UID: a UID alone could be claimed from any other namespace.
-        self._of_job: dict[tuple[str, str], dict[str, Object]] = defaultdict(dict)
+        self._of_job: dict[tuple[str, str], dict[str, Packed]] = defaultdict(dict)
         self._deleted: OrderedDict[str, int] = OrderedDict()
 
     def put(self, body: Object) -> bool:
@@ -53,21 +52,20 @@ class Cache:
         if version <= self._deleted.get(uid, -1):
             return False
         known = self._by_uid[kind].get(uid)
-        if known is not None and version <= version_of(known):
+        if known is not None and version <= known.version:
             return False
-        name = (kind, meta.get("namespace", ""), meta["name"])
-        other = self._by_name.get(name)
+        other = self._by_name.get((kind, meta.get("namespace", ""), meta["name"]))
         if other is not None and other != uid:
-            if version < version_of(self._by_uid[kind][other]):
+            if version < self._by_uid[kind][other].version:
                 return False
             self._forget(kind, other)
-        body = _kept(_trimmed(body), known or {})
-        self._by_uid[kind][uid] = body
-        self._by_name[name] = uid
-        if known is not None and job_uid(known) != job_uid(body):
+        packed = self._packer.pack(_trimmed(body))
+        self._by_uid[kind][uid] = packed
+        self._by_name[_place(packed)] = uid
+        if known is not None and known.job_uid != packed.job_uid:
             self._disown(known)
-        if job_uid(body):
-            self._of_job[_owner(body)][uid] = body
+        if packed.job_uid:
+            self._of_job[_owner(packed)][uid] = packed
         return True
 
     def remove(self, body: Object) -> bool:
@@ -76,116 +74,87 @@ class Cache:
         Args:
             body: The object as it was last; its version is the one of its deletion.
         """
-        kind, uid = body["kind"], body["metadata"]["uid"]
-        known = self._by_uid[kind].get(uid)
-        if known is not None and version_of(body) < version_of(known):
-            # An older message than what we know: the object left our selector, and has come back since.
-            return False
-        self._deleted[uid] = max(version_of(body), self._deleted.pop(uid, -1))
-        if len(self._deleted) > _REMEMBERED_DELETIONS:
-            self._deleted.popitem(last=False)
-        return self._forget(kind, uid)
+        return self._remove(body["kind"], body["metadata"]["uid"], version_of(body))
 
     def drop(self, kind: str, uid: str) -> bool:
         """Takes note that an object was not found any more, and returns whether that was news."""
         known = self._by_uid[kind].get(uid)
-        return known is not None and self.remove(known)
+        return known is not None and self._remove(kind, uid, known.version)
+
+    def _remove(self, kind: str, uid: str, version: int) -> bool:
+        known = self._by_uid[kind].get(uid)
+        if known is not None and version < known.version:
+            # An older message than what we know: the object left our selector, and has come back since.
+            return False
+        self._deleted[uid] = max(version, self._deleted.pop(uid, -1))
+        if len(self._deleted) > _REMEMBERED_DELETIONS:
+            self._deleted.popitem(last=False)
+        return self._forget(kind, uid)
 
     def _forget(self, kind: str, uid: str) -> bool:
         known = self._by_uid[kind].pop(uid, None)
         if known is None:
             return False
-        meta = known["metadata"]
-        name = (kind, meta.get("namespace", ""), meta["name"])
-        if self._by_name.get(name) == uid:
-            del self._by_name[name]
+        if self._by_name.get(_place(known)) == uid:
+            del self._by_name[_place(known)]
         self._disown(known)
         return True
 
-    def _disown(self, body: Object) -> None:
-        held = self._of_job.get(_owner(body), {})
-        held.pop(body["metadata"]["uid"], None)
+    def _disown(self, packed: Packed) -> None:
+        held = self._of_job.get(_owner(packed), {})
+        held.pop(packed.uid, None)
         if not held:
-            self._of_job.pop(_owner(body), None)
+            self._of_job.pop(_owner(packed), None)
 
     def named(self, kind: str, namespace: str, name: str) -> Object | None:
         """Returns the object of a kind and name."""
         uid = self._by_name.get((kind, namespace, name))
-        return None if uid is None else self._by_uid[kind][uid]
+        return None if uid is None else self.with_uid(kind, uid)
 
     def job(self, key: JobKey) -> Object | None:
         """Returns a FineTuneJob."""
         return self.named(FINE_TUNE_JOB.kind, key.namespace, key.name)
 
-    def job_of(self, body: Object) -> Object | None:
-        """Returns the FineTuneJob that an object belongs to."""
-        job = self._by_uid[FINE_TUNE_JOB.kind].get(job_uid(body))
-        same = job is not None and job["metadata"]["namespace"] == body["metadata"].get("namespace")
-        return job if same else None
+    def job_of(self, body: Object) -> JobKey | None:
+        """Returns which FineTuneJob an object belongs to."""
+        job = self.entry(FINE_TUNE_JOB.kind, job_uid(body))
+        same = job is not None and job.namespace == body["metadata"].get("namespace")
+        return JobKey(job.namespace, job.name) if job is not None and same else None
 
-    def of_kind(self, kind: str) -> Iterator[Object]:
-        """Yields all objects of a kind. The cache must not change meanwhile."""
+    def entries(self, kind: str) -> Iterator[Packed]:
+        """Yields what is known of all objects of a kind. The cache must not change meanwhile."""
         yield from self._by_uid[kind].values()
 
-    def count(self, kind: str) -> int:
-        """Returns how many objects of a kind there are."""
-        return len(self._by_uid[kind])
-
-    def versions(self, kind: str, namespace: str = "") -> dict[str, int]:
-        """Returns the resource versions of a kind's objects by UID; of one namespace, or of all."""
-        return {
-            uid: version_of(body)
-            for uid, body in self._by_uid[kind].items()
-            if not namespace or body["metadata"].get("namespace") == namespace
-        }
+    def entry(self, kind: str, uid: str) -> Packed | None:
+        """Returns what is known of an object without a look into it."""
+        return self._by_uid[kind].get(uid)
 
     def with_uid(self, kind: str, uid: str) -> Object | None:
         """Returns the object of a kind with a UID."""
-        return self._by_uid[kind].get(uid)
+        packed = self.entry(kind, uid)
+        return None if packed is None else self._packer.unpack(packed)
 
     def children(self, namespace: str, uid: str) -> tuple[Object, ...]:
         """Returns the objects whose controller is the job with this UID, in a fixed order."""
-        return _ordered(body for body in self._held(namespace, uid) if body["kind"] != POD.kind)
+        return self._ordered(held for held in self._held(namespace, uid) if held.kind != POD.kind)
 
     def pods(self, namespace: str, uid: str) -> tuple[Object, ...]:
         """Returns the pods of the job with this UID, in a fixed order."""
-        return _ordered(body for body in self._held(namespace, uid) if body["kind"] == POD.kind)
+        return self._ordered(held for held in self._held(namespace, uid) if held.kind == POD.kind)
 
-    def _held(self, namespace: str, uid: str) -> Iterable[Object]:
+    def _held(self, namespace: str, uid: str) -> Iterable[Packed]:
         return self._of_job.get((namespace, uid), {}).values()
 
-
-def version_of(body: Object) -> int:
-    """Returns an object's resource version. The API server counts them up."""
-    return int(body["metadata"]["resourceVersion"])
+    def _ordered(self, held: Iterable[Packed]) -> tuple[Object, ...]:
+        return tuple(self._packer.unpack(packed) for packed in sorted(held, key=_place))
 
 
-def controller_of(body: Object) -> tuple[str, str, str]:
-    """Returns kind, name and UID of an object's controller; empty where it has none."""
-    for owner in body["metadata"].get("ownerReferences") or ():
-        if owner.get("controller"):
-            return owner["kind"], owner["name"], owner["uid"]
-    return "", "", ""
+def _place(packed: Packed) -> tuple[str, str, str]:
+    return packed.kind, packed.namespace, packed.name
 
 
-def job_uid(body: Object) -> str:
-    """Returns the UID of the job that an object belongs to; empty: to none.
-
-    A child belongs to its controller. Pods have a Job or a RayCluster in between, so their label counts; so it does for
-    a child that somebody took the owner from.
-    """
-    kind, _, uid = controller_of(body)
-    if body["kind"] == POD.kind or (not kind and body["kind"] != FINE_TUNE_JOB.kind):
-        return str((body["metadata"].get("labels") or {}).get(UID_LABEL, ""))
-    return uid if kind == FINE_TUNE_JOB.kind else ""
-
-
-def _owner(body: Object) -> tuple[str, str]:
-    return body["metadata"].get("namespace", ""), job_uid(body)
-
-
-def _ordered(bodies: Iterable[Object]) -> tuple[Object, ...]:
-    return tuple(sorted(bodies, key=lambda body: (body["kind"], body["metadata"]["name"])))
+def _owner(packed: Packed) -> tuple[str, str]:
+    return packed.namespace, packed.job_uid
 
 
 def _trimmed(body: Object) -> Object:
@@ -199,20 +168,3 @@ def _trimmed(body: Object) -> Object:
     if annotations and _LAST_APPLIED in annotations:
         meta["annotations"] = {key: value for key, value in annotations.items() if key != _LAST_APPLIED}
     return {**body, "metadata": meta}
-
-
-def _kept(body: Object, known: Object) -> Object:
-    """Returns an object as it is kept: what has not changed is what is kept of it already."""
-    return {
-        sys.intern(key): known[key] if key in known and known[key] == value else _shared(value)
-        for key, value in body.items()
-    }
-
-
-def _shared(value: Any) -> Any:  # noqa: ANN401  # any JSON
-    """Returns a copy of a value whose keys and short words are held once for all objects, which halves its size."""
-    if isinstance(value, dict):
-        return {sys.intern(key): _shared(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_shared(item) for item in value]
-    return sys.intern(value) if isinstance(value, str) and len(value) <= _WORD else value

@@ -14,13 +14,14 @@ from typing import Any
 
 from anneal_api.identity import KIND
 from anneal_operator.cluster.audit import CacheAudit
-from anneal_operator.cluster.cache import Cache, JobKey, controller_of, version_of
+from anneal_operator.cluster.cache import Cache, JobKey
 from anneal_operator.cluster.client import Client
 from anneal_operator.cluster.clock import Clock
 from anneal_operator.cluster.credentials import Credentials
 from anneal_operator.cluster.errors import ApiError
 from anneal_operator.cluster.kinds import FINE_TUNE_JOB, LEASE, RAY_JOB, RAY_SERVICE, WATCHED, Kind
 from anneal_operator.cluster.lease import Lease
+from anneal_operator.cluster.packed import controller_of, version_of
 from anneal_operator.cluster.queue import WorkQueue
 from anneal_operator.cluster.retries import Backoff
 from anneal_operator.controller.announcements import Announcer
@@ -213,8 +214,8 @@ class Lifetime:
     ) -> Ending:
         watches = self._watches()
         reconciler = self._reconciler(client)
-        for job in list(self._cache.of_kind(FINE_TUNE_JOB.kind)):
-            self._enqueue(job)
+        for job in self._cache.entries(FINE_TUNE_JOB.kind):
+            self._queue.add(JobKey(job.namespace, job.name))
         workers = [
             asyncio.create_task(self._worker(reconciler), name=f"worker {number}")
             for number in range(self._process.workers)
@@ -326,7 +327,7 @@ class Lifetime:
             # By name, for an object of an earlier job of that name may be what a new one waits for.
             self._queue.add(JobKey(meta["namespace"], owner))
         elif (job := self._cache.job_of(body)) is not None:
-            self._queue.add(JobKey(job["metadata"]["namespace"], job["metadata"]["name"]))
+            self._queue.add(job)
 
     def _expose(self, lease: Lease) -> None:
         metrics, queue = self._metrics, self._queue

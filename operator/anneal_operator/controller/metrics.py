@@ -102,13 +102,7 @@ class _Jobs(Collector):
 
     def collect(self) -> Iterable[Metric]:
         jobs = GaugeMetricFamily(f"{_PREFIX}_jobs", "FineTuneJobs.", labels=["phase", "task"])
-        tally = Tally(
-            (
-                str((job.get("status") or {}).get("phase") or "Pending"),
-                str(job.get("spec", {}).get("task", "")),
-            )
-            for job in self._cache.of_kind(FINE_TUNE_JOB.kind)
-        )
+        tally = Tally((job.phase or "Pending", job.task) for job in self._cache.entries(FINE_TUNE_JOB.kind))
         for labels, number in sorted(tally.items()):
             jobs.add_metric(labels, number)
         yield jobs

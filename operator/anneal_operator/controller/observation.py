@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from anneal_api.attempt import Part
-from anneal_operator.cluster.cache import Cache, controller_of, job_uid
+from anneal_operator.cluster.cache import Cache
 from anneal_operator.cluster.client import Client
 from anneal_operator.cluster.clock import Clock
 from anneal_operator.cluster.errors import NotFound
 from anneal_operator.cluster.kinds import FINE_TUNE_JOB, JOB, POD, RAY_JOB, RAY_SERVICE, Kind, kind_named
+from anneal_operator.cluster.packed import controller_of, job_uid
 from anneal_operator.controller.refusals import Refusal
 from anneal_operator.controller.warning_events import WarningEvents, subjects_of
 from anneal_operator.plan.observed import Object, Observed

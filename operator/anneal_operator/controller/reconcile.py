@@ -17,7 +17,7 @@ from typing import Any
 
 from anneal_api.identity import API_VERSION, KIND
 from anneal_api.status import FineTuneJobStatus
-from anneal_operator.cluster.cache import Cache, JobKey, controller_of, version_of
+from anneal_operator.cluster.cache import Cache, JobKey
 from anneal_operator.cluster.client import Client
 from anneal_operator.cluster.clock import Clock
 from anneal_operator.cluster.errors import (
@@ -32,6 +32,7 @@ from anneal_operator.cluster.errors import (
     Transient,
 )
 from anneal_operator.cluster.kinds import FINE_TUNE_JOB, kind_named
+from anneal_operator.cluster.packed import controller_of, version_of
 from anneal_operator.cluster.queue import WorkQueue
 from anneal_operator.controller.announcements import Announcer
 from anneal_operator.controller.observation import Leftover, Memory, Observer, Place, Sight, place_of

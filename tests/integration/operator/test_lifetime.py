@@ -107,7 +107,7 @@ def test_follows_a_job_from_its_creation_to_its_end(jobs: Jobs, everywhere: bool
         await until(lambda: set(jobs.children()) == {"ConfigMap/reviews-g2", "Job/reviews-g2-a1-prepare"})
         await threaded(jobs.delete)
         await until(lambda: jobs.children() == {})
-        await until(lambda: life.lifetime._cache.count("Job") == 0)
+        await until(lambda: not list(life.lifetime._cache.entries("Job")))
         assert await life.end() is Ending.TOLD
 
     run(scenario)
@@ -219,7 +219,7 @@ def test_kuberay_may_come_later_and_go_again(
                 },
             }
             await threaded(server.request, "POST", "/apis/ray.io/v1/namespaces/default/rayjobs", body)
-            await until(lambda: life.lifetime._cache.count("RayJob") == 1)
+            await until(lambda: len(list(life.lifetime._cache.entries("RayJob"))) == 1)
             await threaded(remove_crd, server, "rayjobs.ray.io")
             await asyncio.wait([life.task], timeout=30)
             assert life.task.done()

@@ -83,7 +83,7 @@ def test_from_a_manifest_to_a_served_model_and_away_without_leftovers(jobs: Jobs
         await asyncio.to_thread(jobs.delete)
         await until(lambda: jobs.get() is None)
         await until(lambda: everything(jobs) == [])
-        await until(lambda: all(life.lifetime._cache.count(kind.kind) == 0 for kind in WATCHED))
+        await until(lambda: not any(list(life.lifetime._cache.entries(kind.kind)) for kind in WATCHED))
 
     run(jobs, scenario)
 

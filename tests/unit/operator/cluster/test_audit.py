@@ -76,10 +76,7 @@ class Room:
         )
 
     def cached(self) -> dict[str, str]:
-        return {
-            body["metadata"]["name"]: body["metadata"]["resourceVersion"]
-            for body in self.cache.of_kind("ConfigMap")
-        }
+        return {entry.name: str(entry.version) for entry in self.cache.entries("ConfigMap")}
 
 
 def run(scenario: Callable[[Room], Awaitable[None]], *namespaces: str) -> None:
@@ -159,7 +156,7 @@ def test_a_recreated_object_takes_the_place_of_the_old_one() -> None:
         await room.audit.fill([CONFIG_MAP])
         room.cluster.have(config_map("a", 9, uid="new"))
         assert await audited(room) >= 1
-        assert [body["metadata"]["uid"] for body in room.cache.of_kind("ConfigMap")] == ["new"]
+        assert [entry.uid for entry in room.cache.entries("ConfigMap")] == ["new"]
 
     run(scenario)
 

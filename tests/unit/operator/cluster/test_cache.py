@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anneal_operator.cluster.cache import Cache, JobKey
+from anneal_operator.cluster.packed import Packer
 
 JOB_UID = "job-1"
 
@@ -89,7 +91,7 @@ def test_a_recreated_object_is_another_one() -> None:
     assert cache.job_of(child(1)) is None
     assert cache.children("ns", "job-2") == ()
     assert not cache.put(job(3))  # a late message about the old one
-    assert cache.count("FineTuneJob") == 1
+    assert len(list(cache.entries("FineTuneJob"))) == 1
 
 
 def test_knows_the_children_by_their_controller_alone() -> None:
@@ -112,9 +114,7 @@ def test_nobody_slips_a_child_or_a_pod_in_from_another_namespace() -> None:
         assert cache.job_of(body) is None
     assert cache.children("ns", JOB_UID) == ()
     assert cache.pods("ns", JOB_UID) == ()
-    found = cache.job_of(child(2))
-    assert found is not None
-    assert found["metadata"]["uid"] == JOB_UID
+    assert cache.job_of(child(2)) == JobKey("ns", "reviews")
 
 
 def test_a_child_without_an_owner_is_known_by_its_label() -> None:
@@ -172,7 +172,7 @@ def test_forgetting_everything_leaves_nothing_behind() -> None:
     cache.put(pod(3))
     for body in (job(4), child(5), pod(6)):
         cache.remove(body)
-    assert not any(cache.count(kind) for kind in ("FineTuneJob", "ConfigMap", "Pod"))
+    assert not any(list(cache.entries(kind)) for kind in ("FineTuneJob", "ConfigMap", "Pod"))
     assert cache._of_job == {}
     assert cache._by_name == {}
 
@@ -196,24 +196,32 @@ def test_any_order_of_messages_ends_the_same(order: list[int], cut: int) -> None
     ] == [("c2", "6")]
 
 
-def test_keeps_objects_as_they_are_and_what_does_not_change_once() -> None:
+def test_keeps_objects_as_they_are_and_gives_each_reader_its_own() -> None:
     cache = Cache()
+    spec = {"template": {"containers": [{"name": "ma\u00efn", "cpu": 0.5, "ready": True, "args": None}]}}
+    first, second = ({**job(1, name=name, uid=name), "spec": spec} for name in ("one", "two"))
+    cache.put(first)
+    cache.put(second)
+    assert cache.job(JobKey("ns", "one")) == first
+    found = cache.job(JobKey("ns", "two"))
+    assert found == second
+    assert found is not None
+    found["spec"]["template"]["containers"].clear()  # type: ignore[index]  # the reader's own
+    assert cache.job(JobKey("ns", "two")) == second
 
-    def heard(version: int, phase: str) -> dict[str, Any]:
-        spec = {"template": {"containers": [{"name": "main", "cpu": 1, "ready": True, "args": None}]}}
-        body = json.dumps({**job(version), "spec": spec, "status": {"phase": phase}})
-        found: dict[str, Any] = json.loads(body)
-        return found
 
-    def kept() -> dict[str, Any]:
-        found = cache.job(JobKey("ns", "reviews"))
-        assert found is not None
-        return dict(found)
+def test_a_job_is_counted_by_phase_and_task_without_a_look_into_it() -> None:
+    cache = Cache()
+    cache.put({**job(1), "spec": {"task": "text-classification"}})
+    cache.put({**job(2, name="other", uid="other"), "spec": {}, "status": {"phase": "Training"}})
+    counted = {(entry.name, entry.phase, entry.task) for entry in cache.entries("FineTuneJob")}
+    assert counted == {("reviews", "", "text-classification"), ("other", "Training", "")}
 
-    cache.put(heard(1, "Training"))
-    before = kept()
-    assert before == heard(1, "Training")
-    cache.put(heard(2, "Finishing"))
-    assert kept() == heard(2, "Finishing")
-    assert kept()["spec"] is before["spec"]
-    assert before == heard(1, "Training")
+
+def test_objects_that_differ_in_little_take_little() -> None:
+    packer = Packer()
+    spec = {"words": [hashlib.sha256(bytes([number])).hexdigest() for number in range(40)]}
+    packer.pack({**job(1), "spec": spec})
+    packed = packer.pack({**job(2, name="other", uid="other"), "spec": spec})
+    assert len(packed.text) < len(json.dumps(spec)) / 10
+    assert packer.unpack(packed)["spec"] == spec
