@@ -19,7 +19,7 @@ from anneal_operator.cluster.credentials import Credentials
 from anneal_operator.cluster.kinds import Kind
 from anneal_operator.cluster.retries import Backoff
 from anneal_operator.cluster.sessions import session
-from anneal_operator.controller.kopf_storages import NoDiffBase, NoProgress
+from anneal_operator.controller.kopf_storages import NoDiffBase, NoMemories, NoProgress
 from anneal_operator.plan.observed import Object
 
 _LOG = logging.getLogger(__name__)
@@ -99,6 +99,7 @@ class Watches:
             clusterwide=not self._namespaces,
             namespaces=self._namespaces,
             stop_flag=stop,
+            memories=NoMemories(),
         )
         started()
         await kopf.run_tasks(tasks, ignored=ours)

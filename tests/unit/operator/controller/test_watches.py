@@ -11,6 +11,7 @@ from fake_time import FakeClock
 
 from anneal_operator.cluster.credentials import Credentials, Token
 from anneal_operator.cluster.kinds import LEASE, POD, RAY_JOB, WATCHED
+from anneal_operator.controller.kopf_storages import NoMemories
 from anneal_operator.controller.watches import EndlessBackoff, Watches
 
 
@@ -48,6 +49,14 @@ def test_watches_only_what_is_ours_and_keeps_nothing_on_objects() -> None:
     assert not settings.posting.enabled
     essence = settings.persistence.diffbase_storage.build(body={"spec": {"a": 1}})  # type: ignore[typeddict-item]
     assert essence == {}
+
+
+def test_kopf_remembers_no_object() -> None:
+    memories = NoMemories()
+    body = {"metadata": {"uid": "1"}}
+    first = asyncio.run(memories.recall(body, noticed_by_listing=True))  # type: ignore[arg-type]
+    assert first.noticed_by_listing
+    assert not list(memories.iter_all_memories())
 
 
 def test_names_what_nobody_watches() -> None:
