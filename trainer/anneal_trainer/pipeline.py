@@ -48,6 +48,7 @@ from anneal_trainer.remote.training_inputs import TrainingInputs
 from anneal_trainer.stages import Stage, StageFolder, StageResult, file_digest
 
 _PREDICTOR_FILE = "predictor.json"
+_TRAINING_FILE = "training.json"  # written last
 _WEIGHTS_FILE = "model.safetensors"
 
 
@@ -252,6 +253,9 @@ class Pipeline:
     def _train(self, folder: Path) -> None:
         from anneal_trainer.engine.launch import run_training
 
+        if (folder / _TRAINING_FILE).exists():  # a run that was stopped when the training was whole
+            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+            return
         prepared_folder = self.results["prepare"].folder
         inputs = TrainingInputs.of(
             self.stages, prepared=prepared_folder, base=self.base, checkpoints=folder / "checkpoints"
@@ -278,7 +282,7 @@ class Pipeline:
         record = training_record(
             trained.state, plan, processes=self.group.processes, train_rows=len(self.data.train)
         )
-        _write(folder / "training.json", record.model_dump_json(indent=1))
+        _write(folder / _TRAINING_FILE, record.model_dump_json(indent=1))
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
     def _evaluate(self, folder: Path) -> None:
@@ -394,4 +398,6 @@ def _published_version(result: StageResult) -> int:
 
 
 def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)

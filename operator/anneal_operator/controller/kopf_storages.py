@@ -10,10 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import kopf
-from kopf._core.reactor.inventory import (
-    ResourceMemories,
-    ResourceMemory,
-)  # `spawn_tasks` takes one; not exported
+
+# Not exported, though it is what a public parameter of `kopf.spawn_tasks` takes.
+from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
 
 class NoDiffBase(kopf.DiffBaseStorage):

@@ -20,6 +20,7 @@ from anneal_operator.plan.observed import Object, Observed
 from anneal_operator.plan.parts import KUBERAY_RETRY_SECONDS, PartStand, Stand, part_body, part_stand
 from anneal_operator.plan.standing import PHASE_OF_PART, Standing, has_failed, waits
 from anneal_operator.plan.trouble import Trouble, trouble
+from anneal_operator.plan.waiting import why_held
 from anneal_operator.plan.workloads import ended_at, has_begun, images_of, status_of
 from anneal_operator.resources.attempt import attempt_objects
 from anneal_operator.resources.intent import differs
@@ -207,9 +208,9 @@ def _going(
 
 def _standing_of(run: Run, stand: PartStand) -> Standing:
     phase = PHASE_OF_PART[run.part]
-    if stand.stand is Stand.HELD:
-        what = "Waits for its queue to admit it."
-        return Standing(Phase.QUEUED, StatusReason.QUEUED, what, part=run.part)
+    if stand.stand is Stand.HELD and stand.body is not None:
+        what, hint = why_held(stand.body)
+        return Standing(Phase.QUEUED, StatusReason.QUEUED, what, hint, run.part)
     if stand.trouble is not None:
         return waits(phase, stand.trouble, run.part)
     attempt = f" (attempt {run.attempt})" if run.attempt > 1 else ""

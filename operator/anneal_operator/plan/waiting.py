@@ -11,7 +11,8 @@ from anneal_api.status import StatusReason
 from anneal_operator.plan.moments import latest, moment_of
 from anneal_operator.plan.observed import Object
 from anneal_operator.plan.trouble import Trouble, trouble
-from anneal_operator.plan.workloads import containers, is_leaving, refusals, status_of
+from anneal_operator.plan.workloads import containers, is_leaving, labels_of, refusals, status_of
+from anneal_operator.resources.names import QUEUE_LABEL
 
 _PULLS = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}
@@ -40,6 +41,23 @@ def why_waiting(body: Object, pods: Iterable[Object], warnings: Iterable[Object]
         if found is not None:
             return found
     return _pods_refused(body, pods, warnings)
+
+
+def why_held(body: Object) -> tuple[str, str]:
+    """Returns what holds back a suspended Job or RayJob, and what a person can do about it.
+
+    Args:
+        body: The Job or RayJob.
+    """
+    queue = labels_of(body).get(QUEUE_LABEL)
+    if queue:
+        return (
+            f"Waits until the queue {queue} admits it.",
+            "See what it waits for: kubectl describe workloads.",
+        )
+    kind, name = body["kind"], body["metadata"]["name"]
+    patch = f'kubectl patch {kind.lower()} {name} --type=merge --patch=\'{{"spec":{{"suspend":false}}}}\''
+    return f"Somebody suspended its {kind} {name}.", f"To let it go on: {patch}"
 
 
 def _container_waits(pod: Object) -> Trouble | None:

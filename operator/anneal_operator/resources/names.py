@@ -19,6 +19,8 @@ ATTEMPT_LABEL = "anneal.dev/attempt"
 PART_LABEL = "anneal.dev/part"
 VERSION_LABEL = "anneal.dev/version"
 FINALIZER = "anneal.dev/store-cleanup"
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+"""Label with the LocalQueue of Kueue that admits an object."""
 
 _HASH_LENGTH = 6
 _LONGEST_SUFFIX = len("-g99999-a99-prepare")

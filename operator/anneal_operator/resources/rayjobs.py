@@ -38,9 +38,6 @@ from anneal_operator.resources.ray_clusters import (
 from anneal_operator.resources.step_jobs import deadline
 from anneal_operator.settings import Settings
 
-QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
-"""Label with the LocalQueue of Kueue that admits the RayJob."""
-
 GPU = "nvidia.com/gpu"
 """The resource that is a GPU, and the taint that keeps other pods off its nodes."""
 
@@ -75,7 +72,7 @@ def train_rayjob(job: Object, spec: FineTuneJobSpec, run: Run, settings: Setting
     name = names.attempt_name(job["metadata"]["name"], run.generation, run.attempt)
     queue = spec.resources.queue
     metadata = owned(
-        job, name, {**labels, QUEUE_LABEL: queue} if queue else labels, {_NO_HEAD_RESTART: "true"}
+        job, name, {**labels, names.QUEUE_LABEL: queue} if queue else labels, {_NO_HEAD_RESTART: "true"}
     )
     return stamped(
         {

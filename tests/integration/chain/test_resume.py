@@ -75,6 +75,15 @@ def test_killed_in_the_middle_of_an_epoch_it_ends_with_the_same_bits(job, tmp_pa
     assert read_json(stage_folder(tmp_path, "train") / "training.json")["resumedFrom"] is None
     assert _weights(tmp_path) == resumed
 
+    whole = stage_folder(tmp_path, "train")
+    record = (whole / "training.json").read_bytes()  # says how long it took, too
+    (whole / "stage.json").unlink()
+    whole.rename(whole.with_name(f"{whole.name}.partial"))  # as a kill at the very end of training leaves it
+    finished = anneal("run", path, "--no-serve", folder=tmp_path)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert (stage_folder(tmp_path, "train") / "training.json").read_bytes() == record
+    assert _weights(tmp_path) == resumed
+
 
 def test_ctrl_c_ends_cleanly_and_the_next_run_goes_on(job, tmp_path):
     path = job(training=_LONG, evaluation={"gates": []})

@@ -62,7 +62,8 @@ def load_checkpoint(
     # Over the CPU: the device that it was saved on may be another process's here, or not be there at all.
     optimizer.load_state_dict(torch.load(folder / _OPTIMIZER_FILE, map_location="cpu", weights_only=True))
     best = folder / _BEST_FILE
-    return load_state(folder), load_file(best) if best.exists() else None
+    # Copied, for what is loaded is mapped to its file, and another machine removes that at the next checkpoint.
+    return load_state(folder), copied(load_file(best)) if best.exists() else None
 
 
 def copied(weights: Weights) -> Weights:

@@ -70,10 +70,16 @@ class RayWorkers:
         """The GPU that Ray gave to this process, or the CPU."""
         return self._device
 
-    def resume_folder(self) -> Path | None:
-        """See `Workers.resume_folder`."""
+    @contextmanager
+    def resumed(self) -> Iterator[Path | None]:
+        """See `Workers.resumed`."""
         checkpoint = ray.train.get_checkpoint()
-        return Path(checkpoint.to_directory()) if checkpoint else None
+        if checkpoint is None:
+            yield None
+            return
+        # Read where it lies, or from a copy that goes again: one that stays has the size of model and optimizer.
+        with checkpoint.as_directory() as folder:
+            yield Path(folder)
 
     def save(self, write: Callable[[Path], None], *, metrics: dict[str, float]) -> None:
         """See `Workers.save`. Ray counts a checkpoint as kept a moment after this returns, at its next poll.

@@ -115,11 +115,10 @@ class Trainer:
         return self.state
 
     def _resume(self) -> None:
-        folder = self.workers.resume_folder()
-        if folder is None:
-            return
-        self.state, self.best = checkpoint.load_checkpoint(folder, self.model, self.optimizer)
-        self.state.resumed_from = self.state.step
+        with self.workers.resumed() as folder:
+            if folder is not None:
+                self.state, self.best = checkpoint.load_checkpoint(folder, self.model, self.optimizer)
+                self.state.resumed_from = self.state.step
 
     def _step(self, rows: NDArray[np.int64]) -> None:
         started = time.perf_counter()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
@@ -29,8 +30,8 @@ class Workers(Protocol):
         """What this process computes on."""
         ...
 
-    def resume_folder(self) -> Path | None:
-        """Returns the newest checkpoint of an earlier process of this training, if there is one."""
+    def resumed(self) -> AbstractContextManager[Path | None]:
+        """Gives the newest checkpoint of an earlier process of this training, if there is one, to be read at once."""
         ...
 
     def save(self, write: Callable[[Path], None], *, metrics: dict[str, float]) -> None:
@@ -73,9 +74,9 @@ class SoloWorker:
         """Returns the newest complete checkpoint."""
         return max(self._folder.glob("checkpoint-*[0-9]"), default=None)
 
-    def resume_folder(self) -> Path | None:
-        """See `Workers.resume_folder`."""
-        return self.newest()
+    def resumed(self) -> AbstractContextManager[Path | None]:
+        """See `Workers.resumed`."""
+        return nullcontext(self.newest())
 
     def save(self, write: Callable[[Path], None], *, metrics: dict[str, float]) -> None:
         """See `Workers.save`."""

@@ -112,11 +112,24 @@ def test_kueue_holds_it():
     cluster.settle()
     assert (cluster.status["phase"], cluster.status["reason"]) == ("Queued", "Queued")
     assert cluster.condition("Trained") == ("False", "Queued")
+    assert cluster.status["message"] == "Waits until the queue team-a admits it."
+    assert "describe workloads" in cluster.status["hint"]
     assert body["spec"]["suspend"] is True
     body["spec"]["suspend"] = False
     del body["status"]
     cluster.go(until="Ready")
     assert cluster.status["attempt"] == 1
+
+
+def test_somebody_holds_it():
+    cluster = ModelCluster()
+    cluster.go(until="Training")
+    body = cluster.objects["RayJob", "reviews-g1-a1"]
+    body["spec"]["suspend"] = True
+    cluster.settle()
+    assert cluster.status["message"] == "Somebody suspended its RayJob reviews-g1-a1."
+    assert "kubectl patch rayjob reviews-g1-a1" in cluster.status["hint"]
+    assert body["spec"]["suspend"] is True
 
 
 def test_kuberay_is_missing():
