@@ -113,7 +113,10 @@ class Cluster:
             return ResourceUnavailable(
                 f"The cluster does not allow it: {error.message}.",
                 where=f"{server}, {source}",
-                remedy="Ask for the right to read there; Kubernetes' own role `view` has it.",
+                remedy=(
+                    "Ask for the right to get, list and watch finetunejobs.anneal.dev and pods, and to get pods/log "
+                    "there; the role `view` has it where the chart makes its roles for people."
+                ),
             )
         if isinstance(error, Unavailable) and not error.code:
             return self._out_of_reach(error)

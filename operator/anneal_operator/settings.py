@@ -22,7 +22,7 @@ class Settings:
         step_resources: Requests and limits of the prepare and finish pods.
         serving_resources: Requests and limits of a serving pod; the CPUs are the job's where these name none.
         pod_overrides: Merged into every pod's spec (JSON merge patch), for what a platform asks of all pods.
-        max_attempts: Attempts of one generation before the job fails.
+        max_attempts: Attempts of one generation before the job fails; for some reasons it is fewer, or more.
         backoff_seconds: Wait before the second attempt; doubled for each one after it.
         max_backoff_seconds: Longest wait.
         heartbeat_seconds: A running part that has reported nothing for so long is taken for dead.

@@ -342,7 +342,8 @@ def test_a_model_that_was_never_downloaded_is_explained_offline(
         resolve(ModelSource(source="lab/encoder"), base_folder=NOWHERE)
     assert str(caught.value) == (
         "spec.model.source: 'lab/encoder' at 'main' is not in the cache, and HF_HUB_OFFLINE is set. Unset "
-        "HF_HUB_OFFLINE, or download it before; a local folder or pkg://PACKAGE/PATH needs no hub."
+        "HF_HUB_OFFLINE, or download it before; a local folder or pkg://PACKAGE/PATH needs no hub; on a cluster, use "
+        "pvc:// or s3://."
     )
     assert hub.tokens == set()
 
@@ -371,3 +372,12 @@ def test_a_hub_model_with_pickled_weights_only_is_refused(hub: FakeHub) -> None:
 def test_what_the_hub_refuses_is_explained(hub: FakeHub, status: int, error: str, expected: str) -> None:
     hub.status, hub.error = status, error
     assert complaint("lab/encoder", revision="v9").startswith(expected)
+
+
+@pytest.mark.parametrize("error", ["GatedRepo", "RepoNotFound"])
+def test_who_lacks_a_token_is_told_where_it_goes_on_a_cluster_too(hub: FakeHub, error: str) -> None:
+    hub.status, hub.error = 401, error
+    with pytest.raises(ModelNotFound) as caught:
+        resolve(ModelSource(source="lab/encoder"), base_folder=NOWHERE)
+    assert "HF_TOKEN" in str(caught.value)
+    assert "on a cluster, name a Secret with the key `token` in spec.model.secretRef" in str(caught.value)

@@ -33,6 +33,9 @@ What the operator may do where FineTuneJobs are: verbs by use. Nothing reads Sec
   resources: [pods] # why a part does not start: image, volume, scheduling
   verbs: [get, list, watch]
 - apiGroups: [""]
+  resources: [services] # whether the name of a RayService's Service is free: KubeRay would overwrite another one
+  verbs: [get]
+- apiGroups: [""]
   resources: [events] # the warnings about a job's pods
   verbs: [list]
 - apiGroups: [events.k8s.io]

@@ -23,8 +23,8 @@ class ModelSource(ApiModel):
     revision: ShortText = "main"
     """Branch, tag or commit on the hub. It is resolved to a commit before training, and the commit is recorded."""
     secret_ref: SecretRef | None = None
-    """Secret whose key `token` opens a private or gated model of the hub; for a bucket (`s3://`) it has the keys of
-    `data.secretRef`."""
+    """Secret whose key `token` opens a private or gated model of the hub, and private `hf://` data too; for a bucket
+    (`s3://`) it has the keys of `data.secretRef`."""
 
 
 class Store(ApiModel):

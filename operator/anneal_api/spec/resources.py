@@ -49,16 +49,18 @@ class Resources(ApiModel):
     gpus_per_worker: int = Field(default=0, ge=0, le=64)
     """GPUs of one worker, one process each."""
     cpu: Quantity | None = None
-    """CPUs of one worker; absent on one machine: an equal share of its cores."""
+    """CPUs of one worker; absent: 1 on a cluster, an equal share of the cores on one machine. A fraction is text:
+    `"0.5"` or `500m`."""
     memory: Quantity | None = None
-    """Memory of one worker."""
+    """Memory of one worker, request and limit; absent: `4Gi`."""
     shared_memory: Quantity | None = None
-    """Size of `/dev/shm` of one worker."""
+    """Size of `/dev/shm` of one worker, part of its memory; absent: `1Gi`."""
     node_selector: dict[LabelKey, LabelValue] = Field(
         default_factory=dict, max_length=64, json_schema_extra={"x-kubernetes-map-type": "atomic"}
     )
     """Labels that a node must have."""
     tolerations: list[Toleration] = Field(default_factory=list, max_length=64)
-    """Taints of nodes that are accepted, as in a pod's spec."""
+    """Taints of nodes that are accepted, as in a pod's spec. With GPUs, the taint `nvidia.com/gpu` is tolerated
+    anyway."""
     queue: Name | None = None
     """Kueue LocalQueue that admits the job."""

@@ -31,7 +31,8 @@ class EarlyStopping(ApiModel):
     """Stop when validation no longer gets better."""
 
     metric: ShortText | None = None
-    """Metric to watch, also the one that picks the best checkpoint; absent: the task's primary metric."""
+    """Metric to watch, also the one that picks the best checkpoint; absent: the leading metric (the first of
+    `evaluation.metrics`, else the first gate's, else the task's primary one)."""
     patience: int = Field(default=2, ge=1, le=1000)
     """Epochs without a gain before training stops."""
     min_delta: float = Field(default=0.0, ge=0)

@@ -80,6 +80,8 @@ RAY_JOB = Kind("RayJob", "ray.io", "v1", "rayjobs", optional=True)
 RAY_SERVICE = Kind("RayService", "ray.io", "v1", "rayservices", optional=True)
 DISRUPTION_BUDGET = Kind("PodDisruptionBudget", "policy", "v1", "poddisruptionbudgets")
 POD = Kind("Pod", "", "v1", "pods", child=False)
+SERVICE = Kind("Service", "", "v1", "services", selector="", child=False)
+"""KubeRay makes one for each RayService. Nobody watches them: they are only looked at."""
 
 WATCHED = (
     FINE_TUNE_JOB,
@@ -100,11 +102,11 @@ EVENT = Kind("Event", "events.k8s.io", "v1", "events", selector="", child=False)
 CORE_EVENT = Kind("Event", "", "v1", "events", selector="", child=False)
 """Events under the old name, the only one that selects by the object they are about."""
 
-_BY_NAME = {kind.kind: kind for kind in WATCHED}
+_BY_NAME = {kind.kind: kind for kind in (*WATCHED, SERVICE)}
 
 
 def kind_named(name: str) -> Kind:
-    """Returns a watched kind by its name.
+    """Returns a kind of what a job consists of, or needs the name of, by its name.
 
     Raises:
         KeyError: The operator does not know such objects.

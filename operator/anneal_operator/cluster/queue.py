@@ -19,6 +19,8 @@ from typing import Generic, TypeVar
 from anneal_operator.cluster.clock import Clock
 from anneal_operator.cluster.retries import Backoff
 
+_SPARE_TIMERS = 1000  # what few keys may leave behind before it is worth clearing away
+
 K = TypeVar("K", bound=Hashable)
 
 
@@ -82,6 +84,10 @@ class WorkQueue(Generic[K]):
             return
         self._due[key] = due
         heapq.heappush(self._timers, (due, next(self._numbers), key))
+        if len(self._timers) > 2 * len(self._due) + _SPARE_TIMERS:
+            # Outdated entries that are due in weeks would lie below those of sooner until then.
+            self._timers = [(at, next(self._numbers), other) for other, at in self._due.items()]
+            heapq.heapify(self._timers)
         self._changed.set()
 
     def retry(self, key: K, *, at_least: float = 0.0, at_most: float = math.inf) -> float:

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from anneal_api.attempt import Part
 from anneal_operator.cluster.cache import Cache
 from anneal_operator.cluster.client import Client
 from anneal_operator.cluster.clock import Clock
 from anneal_operator.cluster.errors import NotFound
-from anneal_operator.cluster.kinds import FINE_TUNE_JOB, JOB, POD, RAY_JOB, RAY_SERVICE, Kind, kind_named
+from anneal_operator.cluster.kinds import (
+    FINE_TUNE_JOB,
+    JOB,
+    POD,
+    RAY_JOB,
+    RAY_SERVICE,
+    SERVICE,
+    Kind,
+    kind_named,
+)
 from anneal_operator.cluster.packed import controller_of, job_uid
 from anneal_operator.controller.refusals import Refusal
 from anneal_operator.controller.warning_events import WarningEvents, subjects_of
@@ -24,6 +34,7 @@ Place = tuple[str, str]
 
 _PATIENCE_SECONDS = 5.0  # nothing is worth an explanation sooner
 _LONGEST_PAUSE_SECONDS = 60.0
+_LEFTOVER_PATIENCE_SECONDS = 60.0  # Kubernetes collects within half a minute
 _UNSETTLED_RAY_JOB = frozenset({"", "Initializing", "Waiting", "Retrying"})
 
 
@@ -62,6 +73,7 @@ class Sight:
         pods: Its pods.
         client: The API server.
         cache: The cache, which learns what is found.
+        patient: Whether objects of an earlier job may still be about to go. Later they count as somebody else's.
     """
 
     def __init__(
@@ -73,6 +85,7 @@ class Sight:
         pods: tuple[Object, ...],
         client: Client,
         cache: Cache,
+        patient: bool,
     ) -> None:
         self.job = job
         self.memory = memory
@@ -82,6 +95,7 @@ class Sight:
         self._absent: set[Place] = set()
         self._client = client
         self._cache = cache
+        self._patient = patient
 
     def is_unseen(self, place: Place) -> bool:
         """Returns whether the cache shows nothing there and nobody has looked yet."""
@@ -115,16 +129,28 @@ class Sight:
             Leftover: It belongs to an earlier job of this name.
         """
         place = place_of(body)
+        if place[0] == SERVICE.kind:
+            self._take_service(place, body)
+            return
         if job_uid(body) == self.memory.uid:
             self.memory.foreign.discard(place)
             self.children[place] = body
             self._cache.put(body)
             return
         kind, owner, _ = controller_of(body)
-        if kind == FINE_TUNE_JOB.kind and owner == self.job["metadata"]["name"]:
+        earlier = kind == FINE_TUNE_JOB.kind and owner == self.job["metadata"]["name"]
+        # What has been waited for long enough once is not waited for again at every look.
+        if earlier and self._patient and place not in self.memory.foreign:
             raise Leftover(f"{place[0]} {place[1]} belongs to an earlier job of this name")
         self.children.pop(place, None)
         self.memory.foreign.add(place)
+
+    def _take_service(self, place: Place, body: Object) -> None:
+        """Takes note of a Service, which is never the job's own: KubeRay makes it for the RayService of its name."""
+        if controller_of(body)[:2] == (RAY_SERVICE.kind, place[1]):
+            self.memory.foreign.discard(place)
+        else:
+            self.memory.foreign.add(place)
 
     def forget(self, place: Place) -> None:
         """Takes note that an object is gone."""
@@ -176,6 +202,7 @@ class Observer:
             pods=self._cache.pods(namespace, uid),
             client=self._client,
             cache=self._cache,
+            patient=self._is_patient(memory),
         )
         # A run that is on record but not in the cache may be missing because of a lost event; and a name that somebody
         # else held may be free by now.
@@ -205,6 +232,10 @@ class Observer:
             return None
         waited = self._clock.monotonic() - memory.waiting_since
         return min(max(waited, _PATIENCE_SECONDS), _LONGEST_PAUSE_SECONDS)
+
+    def _is_patient(self, memory: Memory) -> bool:
+        since = memory.leftover_since
+        return since is None or self._clock.monotonic() - since < _LEFTOVER_PATIENCE_SECONDS
 
     async def _waits(self, sight: Sight) -> bool:
         bodies = [*sight.children.values(), *sight.pods]
@@ -248,7 +279,16 @@ def is_waiting(body: Object) -> bool:
             ended = "True" in {conditions.get("Complete"), conditions.get("Failed")}
             return not suspended and not ended and not status.get("ready")
         case RAY_JOB.kind:
-            return not suspended and status.get("jobDeploymentStatus", "") in _UNSETTLED_RAY_JOB
+            return not suspended and _is_unsettled(status)
         case RAY_SERVICE.kind:
             return conditions.get("Ready") != "True"
     return False
+
+
+def _is_unsettled(status: Mapping[str, Any]) -> bool:
+    """Returns whether a RayJob of this status has no driver yet."""
+    state = status.get("jobDeploymentStatus", "")
+    if state == "Running":
+        # KubeRay says so as soon as the Job that submits the driver exists, whether or not it ever gets a pod.
+        return not status.get("jobStatus") and not (status.get("rayJobInfo") or {}).get("startTime")
+    return state in _UNSETTLED_RAY_JOB

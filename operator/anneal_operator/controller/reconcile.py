@@ -31,12 +31,12 @@ from anneal_operator.cluster.errors import (
     Refused,
     Transient,
 )
-from anneal_operator.cluster.kinds import FINE_TUNE_JOB, kind_named
+from anneal_operator.cluster.kinds import FINE_TUNE_JOB, RAY_SERVICE, SERVICE, kind_named
 from anneal_operator.cluster.packed import controller_of, version_of
 from anneal_operator.cluster.queue import WorkQueue
 from anneal_operator.controller.announcements import Announcer
 from anneal_operator.controller.observation import Leftover, Memory, Observer, Place, Sight, place_of
-from anneal_operator.controller.refusals import Refusal, trouble_of, with_refusal
+from anneal_operator.controller.refusals import Refusal, is_webhook_down, trouble_of, with_refusal
 from anneal_operator.plan.actions import Action, Apply, Create, Delete, Plan, SetFinalizer
 from anneal_operator.plan.observed import Object, Observed
 from anneal_operator.resources.names import FINALIZER, labels
@@ -49,10 +49,10 @@ _RESTLESS_PAUSE = 2.0
 _CONFLICT_PAUSE = 0.2
 _OUTAGE_PAUSE = 30.0
 _LEFTOVER_PAUSE = 2.0
-_LEFTOVER_PATIENCE = 60.0
 _TERMINATING_PAUSE = 30.0
 _REFUSED_PAUSE = 5.0
 _FOREIGN_PAUSE = 15.0
+_WEBHOOK_FAILURES = 3  # a webhook's pod that is replaced is no news
 
 
 class Result(StrEnum):
@@ -147,11 +147,11 @@ class Reconciler:
         sight = await self._observer.look_at(job, memory)
         changed = await self._claim_children(sight)
         plan = await self._planned(sight)
-        memory.leftover_since = None
         if plan.status is not None:
             changed |= await self._write_status(sight, plan.status)
         try:
-            acted, refusal = await self._carry_out(sight, plan)
+            acted, refusal = await self._carry_out(key, sight, plan)
+            memory.leftover_since = None
         finally:
             # The transitions are on record, so this is the only time that anybody tells of them.
             for announcement in plan.announcements:
@@ -165,7 +165,7 @@ class Reconciler:
         self._look_again(key, memory, plan, changed=changed)
         return Result.CHANGED if changed else Result.STEADY
 
-    async def _carry_out(self, sight: Sight, plan: Plan) -> tuple[bool, Refusal | None]:
+    async def _carry_out(self, key: JobKey, sight: Sight, plan: Plan) -> tuple[bool, Refusal | None]:
         """Acts until something is refused, and returns whether anything changed, and the refusal."""
         changed = False
         foreign = set(sight.memory.foreign)
@@ -173,8 +173,15 @@ class Reconciler:
             try:
                 changed |= await self._act(sight, action)
             except NamespaceTerminating:
-                raise
-            except Refused as error:
+                if "deletionTimestamp" not in sight.job["metadata"]:
+                    raise
+                # No clean-up can start any more, and the namespace would wait for it for ever.
+                _LOG.warning("the namespace is being deleted too: what lies in the job's store stays there")
+                return await self._set_finalizer(sight, present=False), None
+            except ApiError as error:
+                lasts = is_webhook_down(error) and self._queue.failures(key) >= _WEBHOOK_FAILURES
+                if not isinstance(error, Refused) and not lasts:
+                    raise
                 return changed, Refusal(_subject(action), error)
             if sight.memory.foreign - foreign:
                 # What comes next was planned without knowing of it: no pod runs under somebody else's account.
@@ -182,11 +189,12 @@ class Reconciler:
         return changed, None
 
     def _try_again(self, key: JobKey, refusal: Refusal, known: Refusal | None) -> None:
-        if known is None or known.words != refusal.words:
+        if not refusal.resembles(known):
             _LOG.warning("the API server refuses %s %s: %s", *refusal.place, refusal.error)
             self._queue.add(key)  # the status does not tell of it yet
         else:
-            self._queue.retry(key, at_least=_REFUSED_PAUSE)
+            passing = isinstance(refusal.error, Transient)
+            self._queue.retry(key, at_least=_REFUSED_PAUSE, at_most=_OUTAGE_PAUSE if passing else math.inf)
 
     def _memory(self, key: JobKey, uid: str) -> Memory:
         memory = self._memories.get(key)
@@ -301,12 +309,20 @@ class Reconciler:
         if place in sight.memory.foreign:
             return False
         before = sight.children.get(place)
+        if before is None and place[0] == RAY_SERVICE.kind and await self._is_service_taken(sight, body):
+            return False  # the next plan says so
         now = await self._client.apply(kind_named(place[0]), body)
         sight.take(now)
         changed = before is None or version_of(before) != version_of(now)
         if changed:
             _LOG.info("applied %s %s", *place)
         return changed
+
+    async def _is_service_taken(self, sight: Sight, body: Object) -> bool:
+        """Returns whether a Service that KubeRay would overwrite is somebody else's: it does not ask whose it is."""
+        place = SERVICE.kind, body["spec"]["serveService"]["metadata"]["name"]
+        await sight.look([place])
+        return place in sight.memory.foreign
 
     async def _delete(self, sight: Sight, action: Delete) -> bool:
         place = (action.kind, action.name)
@@ -341,15 +357,10 @@ class Reconciler:
 
     def _wait_for_leftover(self, key: JobKey, leftover: Leftover) -> Result:
         memory = self._memories[key]
-        now = self._clock.monotonic()
         if memory.leftover_since is None:
-            memory.leftover_since = now
+            memory.leftover_since = self._clock.monotonic()
             _LOG.info("waiting: %s", leftover)
-        if now - memory.leftover_since > _LEFTOVER_PATIENCE:
-            delay = self._queue.retry(key, at_least=_LEFTOVER_PAUSE)
-            _LOG.warning("still waiting, looking again in %.0f s: %s", delay, leftover)
-        else:
-            self._queue.add_after(key, _LEFTOVER_PAUSE)
+        self._queue.add_after(key, _LEFTOVER_PAUSE)
         return self._counted(Result.LEFTOVER)
 
     def _look_again(self, key: JobKey, memory: Memory, plan: Plan, *, changed: bool) -> None:

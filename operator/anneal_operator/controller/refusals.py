@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from anneal_api.status import ConditionType, FineTuneJobStatus, StatusReason
-from anneal_operator.cluster.errors import Forbidden, QuotaExceeded, Refused
+from anneal_operator.cluster.errors import ApiError, Forbidden, QuotaExceeded, Unavailable
 from anneal_operator.plan.trouble import Trouble, trouble
+
+_WEBHOOK_DOWN = "failed calling webhook"  # no reason of its own: every client goes by these words
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +25,16 @@ class Refusal:
     """
 
     place: tuple[str, str]
-    error: Refused
+    error: ApiError
 
-    @property
-    def words(self) -> str:
-        """What was refused and why, to tell one refusal from another."""
-        return f"{self.place} {self.error}"
+    def resembles(self, other: Refusal | None) -> bool:
+        """Returns whether this is another one's repetition. The words may differ: they may count, or bear a number."""
+        return other is not None and (self.place, type(self.error)) == (other.place, type(other.error))
+
+
+def is_webhook_down(error: ApiError) -> bool:
+    """Returns whether a write failed because an admission webhook did not answer, which may last."""
+    return isinstance(error, Unavailable) and _WEBHOOK_DOWN in error.message
 
 
 def trouble_of(refusal: Refusal) -> Trouble:
@@ -37,6 +43,8 @@ def trouble_of(refusal: Refusal) -> Trouble:
     if isinstance(error, QuotaExceeded):
         return trouble(StatusReason.QUOTA_EXCEEDED, f"The {kind} {name} cannot be created: {error.message}")
     hint = ""
+    if is_webhook_down(error):
+        hint = "See that the admission webhook that the message names answers, or have it removed."
     if type(error) is Forbidden and "cannot" in error.message and "admission" not in error.message:
         # RBAC says `User "..." cannot create resource "..."`; a person who edits the manifest cannot mend that.
         hint = "Give the operator's service account the rights of the chart's roles."

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from anneal_operator.cluster.client import Client
 from anneal_operator.cluster.clock import Clock
 from anneal_operator.cluster.errors import ApiError
-from anneal_operator.cluster.kinds import CORE_EVENT
+from anneal_operator.cluster.kinds import CORE_EVENT, JOB, RAY_JOB
 from anneal_operator.plan.observed import Object
 
 _LOG = logging.getLogger(__name__)
@@ -92,13 +92,18 @@ class WarningEvents:
 
 
 def subjects_of(bodies: Sequence[Object]) -> dict[Subject, str]:
-    """Returns the subjects that objects are, with their UIDs, and the Ray clusters that KubeRay makes for them."""
+    """Returns the subjects that objects are, with their UIDs, and what KubeRay makes for them.
+
+    That is their Ray clusters, and the Job that submits a RayJob's driver, which has the RayJob's name.
+    """
     subjects = {(body["kind"], body["metadata"]["name"]): body["metadata"]["uid"] for body in bodies}
     for body in bodies:
         status = body.get("status") or {}
         parts = (status, status.get("activeServiceStatus") or {}, status.get("pendingServiceStatus") or {})
         names = [part["rayClusterName"] for part in parts if part.get("rayClusterName")]
         subjects |= {("RayCluster", name): "" for name in names}
+        if body["kind"] == RAY_JOB.kind:
+            subjects.setdefault((JOB.kind, body["metadata"]["name"]), "")
     return subjects
 
 

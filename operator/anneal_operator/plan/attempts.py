@@ -32,6 +32,9 @@ LIKELY_PERMANENT = frozenset({StatusReason.OUT_OF_MEMORY, StatusReason.USER_CODE
 """Failures that are tried once more, in case that a neighbour or a bad node caused them, but not until the end."""
 
 _LIKELY_PERMANENT_ATTEMPTS = 2
+_PREEMPTIONS = 8  # fewer than the failures that are on record, or they could not be counted
+_LAST_ATTEMPT = 99  # what names have room for
+_GO_ON = "Edit the manifest, or create the job again: the work goes on from its last checkpoint."
 _MOST_FAILURES = 10
 _LONGEST_DOUBLING = 30
 
@@ -67,23 +70,34 @@ def at_part(run: Run, part: Part, now: datetime) -> Run:
     return run.model_copy(update={"part": part, "part_started_at": written(now), "part_seen": False})
 
 
-def failed(observed: Observed, run: Run, why: Trouble) -> tuple[Run, FailedAttempt]:
+def failed(
+    observed: Observed, run: Run, why: Trouble, failures: Iterable[FailedAttempt]
+) -> tuple[Run, FailedAttempt]:
     """Returns an attempt after it failed, and the record of its failure.
 
     Where another attempt may help, it has the time of that one.
+
+    Args:
+        observed: What is known.
+        run: The attempt.
+        why: Why it failed.
+        failures: The records of failures before it.
     """
+    earlier = [failure.reason for failure in failures if failure.generation == run.generation]
+    alike = [reason for reason in earlier if _class_of(reason) == _class_of(why.reason)]
+    last = len(alike) + 1 >= attempts_for(why.reason, observed.settings) or run.attempt >= _LAST_ATTEMPT
     failure = FailedAttempt(
         generation=run.generation,
         attempt=run.attempt,
         part=run.part,
         reason=why.reason,
         message=why.message,
-        hint=why.hint,
+        hint=_GO_ON if last and why.reason is StatusReason.PREEMPTED else why.hint,
         at=written(observed.now),
     )
-    if run.attempt >= attempts_for(why.reason, observed.settings):
+    if last:
         return run.model_copy(update={"retry_at": None}), failure
-    due = after(observed.now, backoff(run.attempt, observed.settings))
+    due = after(observed.now, backoff(len(earlier) + 1, observed.settings))
     return run.model_copy(update={"retry_at": written(due)}), failure
 
 
@@ -106,17 +120,28 @@ def with_failure(failures: Sequence[FailedAttempt], new: FailedAttempt) -> tuple
 
 
 def attempts_for(reason: StatusReason, settings: Settings) -> int:
-    """Returns how many attempts a generation has, where one fails for a reason."""
+    """Returns at which failure of a reason's class a generation is given up.
+
+    A class has its own count: what lost nodes cost is not taken from what a crash may.
+    """
     if reason in PERMANENT:
         return 1
+    if reason is StatusReason.PREEMPTED:
+        return max(_PREEMPTIONS, settings.max_attempts)
     if reason in LIKELY_PERMANENT:
         return min(_LIKELY_PERMANENT_ATTEMPTS, settings.max_attempts)
     return settings.max_attempts
 
 
-def backoff(attempt: int, settings: Settings) -> float:
-    """Returns how many seconds to wait after an attempt failed: doubled for each, up to the longest wait."""
-    doubled = settings.backoff_seconds * 2.0 ** min(attempt - 1, _LONGEST_DOUBLING)
+def _class_of(reason: StatusReason) -> str:
+    if reason in LIKELY_PERMANENT:
+        return "likely permanent"
+    return reason.value if reason is StatusReason.PREEMPTED else "passing"
+
+
+def backoff(failures: int, settings: Settings) -> float:
+    """Returns how many seconds to wait after so many failures: doubled for each, up to the longest wait."""
+    doubled = settings.backoff_seconds * 2.0 ** min(failures - 1, _LONGEST_DOUBLING)
     return float(min(doubled, settings.max_backoff_seconds))
 
 

@@ -21,7 +21,7 @@ from anneal_operator.plan.parts import KUBERAY_RETRY_SECONDS, PartStand, Stand, 
 from anneal_operator.plan.standing import PHASE_OF_PART, Standing, has_failed, waits
 from anneal_operator.plan.trouble import Trouble, trouble
 from anneal_operator.plan.waiting import why_held
-from anneal_operator.plan.workloads import ended_at, has_begun, images_of, status_of
+from anneal_operator.plan.workloads import ended_at, has_begun, has_driver, images_of, status_of
 from anneal_operator.resources.attempt import attempt_objects
 from anneal_operator.resources.intent import differs
 from anneal_operator.resources.manifest import manifest_configmap
@@ -275,13 +275,23 @@ def _after_failure(
     if report is not None and report.published is not None and report.published.version is None:
         why = _gate_not_passed(report.published)
     spent = course.worker_seconds + _worker_seconds(observed, spec, run)
-    run, failure = attempts.failed(observed, run, why)
+    if why.reason is StatusReason.DEADLINE and not _is_late(observed, spec, run):
+        # Its Job or RayJob has the deadline of when it was made, which has been raised since.
+        anew = run.model_copy(update={"retry_at": written(observed.now)})
+        return _retried(observed, spec, replace(course, run=anew, worker_seconds=spent), None)
+    run, failure = attempts.failed(observed, run, why, course.failures)
     failures = attempts.with_failure(course.failures, failure)
     course = replace(course, run=run, failures=failures, worker_seconds=spent)
     if run.retry_at is not None:
         return _retried(observed, spec, course, failure)
     actions = (*course.actions, *deletions(at_work(observed)))
+    why = replace(why, hint=failure.hint)
     return replace(course, standing=has_failed(why, run.part), actions=actions)
+
+
+def _is_late(observed: Observed, spec: FineTuneJobSpec, run: Run) -> bool:
+    deadline = attempts.deadline_of(run, spec)
+    return deadline is not None and observed.now >= deadline
 
 
 def _overdue(observed: Observed, spec: FineTuneJobSpec, course: Course) -> Course | None:
@@ -338,7 +348,8 @@ def _worker_seconds(observed: Observed, spec: FineTuneJobSpec, run: Run) -> floa
         return 0.0
     status = status_of(body)
     begin = moment_of((status.get("rayJobInfo") or {}).get("startTime") or status.get("startTime"))
-    if begin is None:
+    if begin is None or not has_driver(body):
         return 0.0
     end = ended_at(body) or observed.now
-    return max((end - begin).total_seconds(), 0.0) * spec.resources.workers
+    as_it_was = shaping.spec_of(observed, run.generation) or spec
+    return max((end - begin).total_seconds(), 0.0) * as_it_was.resources.workers

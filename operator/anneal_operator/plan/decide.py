@@ -100,7 +100,8 @@ def _carried_out(observed: Observed, memory: Memory, spec: FineTuneJobSpec) -> O
     outcome = Outcome(spec, course, service, standing, target)
     if wants_cleanup(observed) != holds(observed):
         outcome = replace(outcome, actions=(SetFinalizer(present=wants_cleanup(observed)),))
-    outcome = replace(outcome, actions=(*outcome.actions, *course.actions, *service.actions))
+    # What is refused ends a look, so what people's requests depend on comes before what trains the next version.
+    outcome = replace(outcome, actions=(*outcome.actions, *service.actions, *course.actions))
     outcome = replace(outcome, look_again=(*course.look_again, *service.look_again))
     return _tidied(observed, memory, outcome) if outcome.finished else outcome
 
@@ -143,14 +144,15 @@ def _tidied(observed: Observed, memory: Memory, outcome: Outcome) -> Outcome:
 
 def _without_conflicts(observed: Observed, memory: Memory, outcome: Outcome) -> Outcome:
     """Returns the outcome, or, where a name that it needs is another object's, one that makes nothing."""
-    taken = sorted({_place(a) for a in outcome.actions if isinstance(a, Create | Apply)} & observed.foreign)
+    needed = {place for action in outcome.actions for place in _places(action)}
+    taken = sorted(needed & observed.foreign)
     if not taken:
         return outcome
     kind, _, name = taken[0].partition("/")
     what = f"There is a {kind} named {name} that does not belong to this job, which needs the name."
     why = trouble(StatusReason.NAME_CONFLICT, what)
     course = outcome.course
-    if any(isinstance(action, Create | Apply) and _place(action) in taken for action in course.actions):
+    if any(place in taken for action in course.actions for place in _places(action)):
         # As if nothing had been decided: an attempt is not begun before it can be.
         course = Course(memory.run, tuple(memory.status.failures), memory.versions)
         standing = waits(Phase.PENDING, why, outcome.standing.part)
@@ -164,6 +166,12 @@ def _without_conflicts(observed: Observed, memory: Memory, outcome: Outcome) -> 
     return replace(outcome, course=course, standing=standing, actions=actions, look_again=look_again)
 
 
-def _place(action: Action) -> str:
-    assert isinstance(action, Create | Apply)
-    return f"{action.body['kind']}/{action.body['metadata']['name']}"
+def _places(action: Action) -> tuple[str, ...]:
+    """Returns the names, as `Kind/name`, that an action takes."""
+    if not isinstance(action, Create | Apply):
+        return ()
+    kind, name = action.body["kind"], action.body["metadata"]["name"]
+    if kind != "RayService":
+        return (f"{kind}/{name}",)
+    # KubeRay overwrites the Service of this name, whoever made it.
+    return f"{kind}/{name}", f"Service/{action.body['spec']['serveService']['metadata']['name']}"

@@ -12,6 +12,7 @@ from anneal_api.status import StatusReason
 from anneal_operator.plan.observed import Object
 from anneal_operator.plan.trouble import Trouble, trouble
 from anneal_operator.plan.workloads import containers, is_leaving, labels_of, status_of, why_ended
+from anneal_operator.resources.names import JOB_LABEL, PART_LABEL
 
 _NODE_TYPE = "ray.io/node-type"
 _DRIVER_ENDED = frozenset({"SUCCEEDED", "FAILED", "STOPPED"})
@@ -43,9 +44,12 @@ _REASONS_OF_EXITS = {
     ExitCode.ARTIFACT_INVALID: StatusReason.ARTIFACT_INVALID,
 }
 _HINTS_OF_MEMORY = {
-    Part.PREPARE: "The memory of this step is a setting of the operator: raise its stepResources.",
-    Part.FINISH: "The memory of this step is a setting of the operator: raise its stepResources.",
+    Part.PREPARE: "The memory of this step is a setting of the operator: raise its runtime.stepResources.",
+    Part.FINISH: "The memory of this step is a setting of the operator: raise its runtime.stepResources.",
 }
+_HINT_OF_HEADS_MEMORY = (
+    "The memory of the Ray head is a setting of the operator: raise its runtime.headResources"
+)
 _HINT_OF_NODE_DISKS = (
     "Free some space on the node's disk, or use nodes with larger ones: pods keep there what they download, and what "
     "they need of a store in a bucket."
@@ -105,6 +109,28 @@ def killed_for_memory(part: Part | None, pods: Iterable[Object]) -> Trouble | No
     return None
 
 
+def hint_of_memory(pod: Object, part: Part | None = None) -> str:
+    """Returns what to do where a pod uses more memory than it may; empty: what usually helps.
+
+    Args:
+        pod: The pod.
+        part: The part that it runs; None: it runs none.
+    """
+    labels = labels_of(pod)
+    is_head = labels.get(_NODE_TYPE) == "head"
+    if _serves(pod):
+        # The RayService has the name that the label gives the job. An operator leaves one that stands as it is.
+        then = f"then delete the RayService {labels.get(JOB_LABEL, '')}: a service that stands keeps its old resources."
+        if is_head:
+            return f"{_HINT_OF_HEADS_MEMORY}, {then}"
+        return (
+            f"Lower spec.serving.maxBatchTokens, or raise the operator's runtime.servingResources and {then}"
+        )
+    if is_head:
+        return f"{_HINT_OF_HEADS_MEMORY}."
+    return _HINTS_OF_MEMORY.get(part, "") if part is not None else ""
+
+
 def killed(part: Part, pods: Iterable[Object]) -> Trouble | None:
     """Returns the trouble where a pod did not end by itself; None where none was made to end."""
     pods = tuple(pods)
@@ -127,14 +153,16 @@ def killed(part: Part, pods: Iterable[Object]) -> Trouble | None:
 
 def _too_much_memory(part: Part | None, pod: Object, container: str) -> Trouble:
     role = labels_of(pod).get(_NODE_TYPE, "")
-    who = {"head": "The Ray head", "worker": "A training worker"}.get(role, "A pod")
+    worker = "A serving pod" if _serves(pod) else "A training worker"
+    who = {"head": "The Ray head", "worker": worker}.get(role, "A pod")
     limit = _memory_limit(pod, container)
     of_limit = f" of {limit}" if limit else ""
-    hint = _HINTS_OF_MEMORY.get(part, "") if part is not None else ""
-    if role == "head":
-        hint = "The memory of the Ray head is a setting of the operator: raise its headResources."
     what = f"{who} was killed: it used more memory than its limit{of_limit}."
-    return trouble(StatusReason.OUT_OF_MEMORY, what, hint)
+    return trouble(StatusReason.OUT_OF_MEMORY, what, hint_of_memory(pod, part))
+
+
+def _serves(pod: Object) -> bool:
+    return labels_of(pod).get(PART_LABEL) == "serve"
 
 
 def _memory_limit(pod: Object, container: str) -> str:

@@ -95,7 +95,9 @@ def part_stand(observed: Observed, run: Run) -> PartStand:
     if workloads.has_ended(body):
         return _ended(observed, run, body, report, pods)
     if workloads.is_held(body):
-        return PartStand(Stand.HELD, body, report)
+        # Held only after it had done its work, which lies in the store.
+        done = report is not None and report.state is PartState.SUCCEEDED
+        return PartStand(Stand.SUCCEEDED if done else Stand.HELD, body, report)
     return _under_way(observed, run, body, report, pods)
 
 
@@ -132,7 +134,7 @@ def _under_way(
     observed: Observed, run: Run, body: Object, report: PartReport | None, pods: tuple[Object, ...]
 ) -> PartStand:
     waits = why_waiting(body, pods, observed.warnings)
-    since = workloads.alive_since(body, pods)
+    since = workloads.alive_since(body, pods) or _heard_of(observed, report)
     if since is None:
         if waits is None:
             waits = _not_taken_up(body, observed.now)
@@ -149,6 +151,15 @@ def _under_way(
     seconds = int(observed.settings.heartbeat_seconds)
     what = f"The {run.part} part has reported nothing for {seconds} s."
     return PartStand(Stand.FAILED, body, report, trouble(StatusReason.NO_HEARTBEAT, what))
+
+
+def _heard_of(observed: Observed, report: PartReport | None) -> datetime | None:
+    """Returns when a part last told that it works, if that is no longer ago than it may be silent."""
+    if report is None or report.state is not PartState.RUNNING:
+        return None
+    at = reported_at(observed, report)
+    fresh = at is not None and observed.now < after(at, observed.settings.heartbeat_seconds)
+    return at if fresh else None
 
 
 def _not_taken_up(body: Object, now: datetime) -> Trouble | None:

@@ -84,7 +84,7 @@ def serve(
         edited: Whether the spec is looked at for the first time: a deployment then has its whole time again.
     """
     if spec.serving is None:
-        return _not_served(observed, versions)
+        return _not_served(observed, versions, target)
     target, versions, again = _tried_again(observed, versions, target)
     wanted = _wanted(versions, None if again else target, observed.generation)
     versions = tuple(
@@ -113,10 +113,15 @@ def refusal_of(version: VersionStatus | None, generation: int) -> Refusal | None
     return version.refused
 
 
-def _not_served(observed: Observed, versions: tuple[VersionStatus, ...]) -> Service:
+def _not_served(
+    observed: Observed, versions: tuple[VersionStatus, ...], target: VersionStatus | None
+) -> Service:
     name = base_name(observed.name)
     served = [observed.child("RayService", name), observed.child("PodDisruptionBudget", name)]
     gone = [*served, *_probes(observed)]
+    if target is not None:
+        # It was asked for because it served. It still is once it does not: as the newest.
+        versions = known.with_version(versions, target)
     return Service(known.retired(versions), actions=deletions(body for body in gone if body is not None))
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from anneal_api.status import StatusReason
+from anneal_operator.plan.failures import hint_of_memory
 from anneal_operator.plan.moments import latest, moment_of
 from anneal_operator.plan.observed import Object
 from anneal_operator.plan.trouble import Trouble, trouble
@@ -74,15 +75,15 @@ def _container_waits(pod: Object) -> Trouble | None:
         if reason in {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}:
             return trouble(StatusReason.REJECTED, f"A container cannot start ({reason}): {message}")
         if reason == "CrashLoopBackOff":
-            return _crashes(container)
+            return _crashes(pod, container)
     return None
 
 
-def _crashes(container: Mapping[str, Any]) -> Trouble:
+def _crashes(pod: Object, container: Mapping[str, Any]) -> Trouble:
     last = (container.get("lastState") or {}).get("terminated") or {}
     if last.get("reason") == "OOMKilled":
         what = f"The container {container.get('name')} uses more memory than its limit, again and again."
-        return trouble(StatusReason.OUT_OF_MEMORY, what)
+        return trouble(StatusReason.OUT_OF_MEMORY, what, hint_of_memory(pod))
     what = f"The container {container.get('name')} ends again and again (exit code {last.get('exitCode')})."
     return trouble(StatusReason.INTERNAL, what)
 
@@ -123,7 +124,9 @@ def _pods_refused(body: Object, pods: tuple[Object, ...], warnings: tuple[Object
         subject = _subject(event)
         # KubeRay makes the pods through a RayCluster, whose name begins with that of the RayJob or RayService.
         below = subject.get("kind") == "RayCluster" and str(subject.get("name", "")).startswith(f"{name}-")
-        itself = subject.get("kind") == kind and subject.get("name") == name
+        # The Job that submits a RayJob's driver has the RayJob's name.
+        kinds = {kind, "Job"} if kind == "RayJob" else {kind}
+        itself = subject.get("kind") in kinds and subject.get("name") == name
         if (
             (below or itself)
             and _REFUSED.match(str(event.get("reason", "")))

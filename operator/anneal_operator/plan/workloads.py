@@ -60,6 +60,12 @@ def is_held(body: Object) -> bool:
     return held or bool((body.get("spec") or {}).get("suspend"))
 
 
+def has_driver(body: Object) -> bool:
+    """Returns whether KubeRay has seen the driver of a RayJob; it calls one Running before it was submitted."""
+    status = status_of(body)
+    return bool(status.get("jobStatus") or (status.get("rayJobInfo") or {}).get("startTime"))
+
+
 def has_begun(body: Object) -> bool:
     """Returns whether its controller has taken a Job or RayJob up."""
     if has_ended(body):
@@ -92,7 +98,7 @@ def alive_since(body: Object, pods: Iterable[Object]) -> datetime | None:
     status = status_of(body)
     started = [moment_of(state["startedAt"]) for state in _running(pods) if state.get("startedAt")]
     if body["kind"] == "RayJob":
-        if status.get("jobDeploymentStatus") != "Running":
+        if status.get("jobDeploymentStatus") != "Running" or not has_driver(body):
             return None
         driver = (status.get("rayJobInfo") or {}).get("startTime")
         return latest(moment_of(driver), moment_of(status.get("startTime")), *started)

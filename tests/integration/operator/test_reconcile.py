@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 from cluster.apiserver import ApiServer
 from operator_world import Jobs, Parts, install_crd, operator_parts, run_in_loop, until, wait_until, writes
-from tiny_plan import HOLD, tiny_plan
+from tiny_plan import HOLD, job_of, tiny_plan
 
 from anneal_api.status import FineTuneJobStatus, Phase, StatusReason
+from anneal_operator.cluster.cache import JobKey
 from anneal_operator.cluster.kinds import CONFIG_MAP, FINE_TUNE_JOB, JOB
 from anneal_operator.controller.reconcile import Result
 from anneal_operator.plan.actions import Announcement, Create, Plan
 from anneal_operator.plan.observed import Observed
+from anneal_operator.resources.names import FINALIZER
 
 pytestmark = pytest.mark.integration
 
@@ -211,6 +214,53 @@ def test_waits_for_what_an_earlier_job_of_the_name_left(jobs: Jobs) -> None:
     assert owners == {second["metadata"]["uid"]}
 
 
+@pytest.mark.parametrize("held", ["configmaps/reviews-g1", "batch/v1/jobs/reviews-g1-a1-prepare"])
+def test_tells_of_a_leftover_that_stays_and_goes_on_when_it_is_gone(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch, held: str
+) -> None:
+    from anneal_operator.controller import observation
+
+    jobs.create()
+    run(jobs, bring_to_rest)
+    hold = {"metadata": {"finalizers": ["test.anneal.dev/hold"]}}
+    assert jobs.at(held, "PATCH", hold, media_type=MERGE)[0] == 200
+    jobs.delete()
+    wait_until(lambda: jobs.get() is None)
+    jobs.create()
+    monkeypatch.setattr(observation, "_LEFTOVER_PATIENCE_SECONDS", 0.5)
+
+    def plan(observed: Observed) -> Plan:
+        # Without the attempt on record only making the Job shows that one is there.
+        made = tiny_plan(observed)
+        assert made.status is not None
+        return Plan(made.status.model_copy(update={"run": None}), made.actions)
+
+    async def scenario(parts: Parts) -> None:
+        assert await parts.look() is Result.LEFTOVER
+        assert "reason" not in jobs.status() or jobs.status()["reason"] == "Running"
+
+        async def told() -> bool:
+            await parts.look()
+            return jobs.status().get("reason") == StatusReason.NAME_CONFLICT
+
+        await until(told, seconds=10)
+        parts.hear(jobs.edit({"metadata": {"labels": {"touched": "yes"}}}))
+        monkeypatch.setattr(observation, "_LEFTOVER_PATIENCE_SECONDS", 60.0)
+        for _ in range(3):
+            assert await parts.look() is Result.STEADY  # it is not waited for again
+        jobs.at(held, "PATCH", {"metadata": {"finalizers": None}}, media_type=MERGE)
+
+        async def runs() -> bool:
+            await parts.look()
+            return jobs.status().get("reason") == StatusReason.RUNNING
+
+        await until(runs)
+        await parts.rest()
+
+    run(jobs, scenario, plan=plan)
+    assert set(jobs.children()) == CHILDREN
+
+
 def test_a_plan_of_an_old_version_is_not_written(jobs: Jobs) -> None:
     jobs.create()
 
@@ -303,6 +353,75 @@ def test_an_object_that_the_server_will_never_take_is_rejected_and_harms_no_othe
 
     run(jobs, scenario, plan=plan)
     assert jobs.status("good")["reason"] == "Running"
+
+
+def test_a_refusal_whose_words_vary_is_tried_again_later(jobs: Jobs) -> None:
+    jobs.create()
+    looks = itertools.count(1)
+
+    def plan(observed: Observed) -> Plan:
+        made, count = tiny_plan(observed), next(looks)
+        broken = [
+            Create({**a.body, "spec": {**a.body["spec"], "backoffLimit": -count}})
+            if isinstance(a, Create)
+            else a
+            for a in made.actions
+        ]
+        return Plan(made.status, tuple(broken), made.announcements)
+
+    async def scenario(parts: Parts) -> None:
+        assert await parts.look() is Result.REFUSED
+        assert parts.queue.depth == 1  # at once: the status does not tell of it yet
+        said = set()
+        for failures in (1, 2, 3):
+            assert await parts.look() is Result.REFUSED
+            assert (parts.queue.depth, parts.queue.delayed) == (0, 1)
+            assert parts.queue.failures(JobKey(jobs.namespace, "reviews")) == failures
+            said.add(jobs.status()["message"])
+        assert len(said) == 3
+
+    run(jobs, scenario, plan=plan)
+
+
+def test_a_webhook_that_stays_down_shows_in_the_status_until_it_answers(jobs: Jobs) -> None:
+    name = f"down-{jobs.namespace}"
+    hooks = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
+    webhook = {
+        "name": "down.test.anneal.dev",
+        "clientConfig": {"url": "https://127.0.0.1:1/"},
+        "rules": [
+            {"apiGroups": ["batch"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["jobs"]}
+        ],
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": jobs.namespace}},
+        "sideEffects": "None",
+        "admissionReviewVersions": ["v1"],
+    }
+    body = {"metadata": {"name": name}, "webhooks": [webhook]}
+    assert jobs.server.request("POST", hooks, body)[0] == 201
+    pod = {"restartPolicy": "Never", "containers": [{"name": "main", "image": "none"}]}
+    probe = {"metadata": {"name": "probe"}, "spec": {"template": {"spec": pod}}}
+    wait_until(lambda: jobs.at("batch/v1/jobs?dryRun=All", "POST", probe)[0] == 500)
+    jobs.create()
+
+    async def scenario(parts: Parts) -> None:
+        parts.client._tries = 1
+        for _ in range(3):
+            assert await parts.look() is Result.ERROR
+        assert await parts.look() is Result.REFUSED
+        assert await parts.look() is Result.REFUSED
+        assert jobs.status()["reason"] == "Rejected"
+        assert "down.test.anneal.dev" in jobs.status()["message"]
+        assert "webhook" in jobs.status()["hint"]
+        jobs.server.request("DELETE", f"{hooks}/{name}")
+        wait_until(lambda: jobs.at("batch/v1/jobs?dryRun=All", "POST", probe)[0] == 201)
+        await parts.rest()
+        assert jobs.status()["reason"] == "Running"
+
+    try:
+        run(jobs, scenario)
+    finally:
+        jobs.server.request("DELETE", f"{hooks}/{name}")
+    assert set(jobs.children()) == CHILDREN
 
 
 def test_a_bug_in_the_plan_of_one_job_is_logged_and_stays_there(
@@ -426,6 +545,32 @@ def test_a_namespace_that_is_going_is_no_error(
     run(jobs, scenario)
     jobs.edit({"metadata": {"finalizers": None}})
     assert [record for record in caplog.records if record.levelname in {"WARNING", "ERROR"}] == []
+
+
+def test_a_clean_up_that_cannot_start_does_not_hold_the_namespace(
+    apiserver: ApiServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    install_crd(apiserver)
+    name = "going-with-a-clean-up"
+    apiserver.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+    jobs = Jobs(apiserver, name)
+    jobs.create(annotations={HOLD: "yes"})
+
+    def plan(observed: Observed) -> Plan:
+        if not observed.deleting or FINALIZER not in observed.job["metadata"].get("finalizers", ()):
+            return tiny_plan(observed)
+        return Plan(None, (Create(job_of(observed, 1, "reviews-cleanup")),), requeue_after=5.0)
+
+    async def scenario(parts: Parts) -> None:
+        await parts.rest()
+        apiserver.request("DELETE", f"/api/v1/namespaces/{name}")
+        wait_until(lambda: "deletionTimestamp" in (jobs.get() or {})["metadata"])
+        parts.hear(jobs.get() or {})
+        assert await parts.look() is Result.CHANGED
+        wait_until(lambda: apiserver.request("GET", f"/api/v1/namespaces/{name}")[0] == 404)
+
+    run(jobs, scenario, plan=plan)
+    assert "stays there" in caplog.text
 
 
 def test_events_of_waiting_children_reach_the_plan(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:

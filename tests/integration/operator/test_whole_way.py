@@ -185,6 +185,52 @@ def test_no_pod_runs_under_an_account_that_is_somebody_elses(jobs: Jobs) -> None
     run(jobs, scenario)
 
 
+def test_a_service_that_is_somebody_elses_is_not_overwritten(jobs: Jobs) -> None:
+    theirs = {
+        "metadata": {"name": "reviews"},
+        "spec": {"ports": [{"port": 80}], "selector": {"app": "theirs"}},
+    }
+    status, service = jobs.at("services", "POST", theirs)
+    assert status == 201, service
+
+    async def scenario(_: Life, __: KubeRaySimulator) -> None:
+        await asyncio.to_thread(jobs.create)
+        await until(lambda: jobs.status().get("reason") == "NameConflict")
+        assert "Service named reviews" in jobs.status()["message"]
+        assert jobs.status()["phase"] == "Deploying"
+        assert "RayService/reviews" not in everything(jobs)
+        assert (await asyncio.to_thread(jobs.at, "services/reviews"))[1] == service
+        await asyncio.to_thread(jobs.at, "services/reviews", "DELETE")
+        await phase(jobs, "Ready")
+        assert "RayService/reviews" in everything(jobs)
+
+    run(jobs, scenario)
+
+
+def test_a_service_that_kuberay_made_for_the_model_is_no_conflict(jobs: Jobs) -> None:
+    owner = {
+        "apiVersion": "ray.io/v1",
+        "kind": "RayService",
+        "name": "reviews",
+        "uid": "00000000-0000-0000-0000-000000000000",
+        "controller": True,
+    }
+    # Kubernetes collects it soon: its owner is gone.
+    body = {"metadata": {"name": "reviews", "ownerReferences": [owner]}, "spec": {"ports": [{"port": 80}]}}
+    body["metadata"]["finalizers"] = ["test.anneal.dev/hold"]  # type: ignore[index]
+    assert jobs.at("services", "POST", body)[0] == 201
+
+    async def scenario(_: Life, __: KubeRaySimulator) -> None:
+        await asyncio.to_thread(jobs.create)
+        await phase(jobs, "Ready")
+
+    try:
+        run(jobs, scenario)
+    finally:
+        free = {"metadata": {"finalizers": None}}
+        jobs.at("services/reviews", "PATCH", free, media_type="application/merge-patch+json")
+
+
 @pytest.mark.parametrize("part", ["prepare", "train", "finish"])
 def test_deleted_in_the_middle_of_a_part_nothing_stays(jobs: Jobs, part: str) -> None:
     runs = {

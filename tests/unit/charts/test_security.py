@@ -12,7 +12,7 @@ from pod_security import restricted_violations
 
 from anneal_api.attempt import Part
 from anneal_api.status import Run
-from anneal_operator.cluster.kinds import CORE_EVENT, EVENT, FINE_TUNE_JOB, LEASE, WATCHED
+from anneal_operator.cluster.kinds import CORE_EVENT, EVENT, FINE_TUNE_JOB, LEASE, SERVICE, WATCHED
 from anneal_operator.controller.settings_from_env import read_settings
 from anneal_operator.resources import names
 from anneal_operator.resources.attempt import attempt_objects
@@ -113,6 +113,7 @@ def test_operator_may_do_what_its_kinds_need(rendered: Rendered, namespaces: lis
     assert allowed(granted, "anneal.dev", "finetunejobs/finalizers") == {"update"}
     assert allowed(granted, CORE_EVENT.group, CORE_EVENT.plural) == {"list"}
     assert allowed(granted, EVENT.group, EVENT.plural) == {"get", "create", "patch"}
+    assert allowed(granted, SERVICE.group, SERVICE.plural) == {"get"}
 
 
 def test_nothing_is_granted_that_no_kind_needs(rendered: Rendered) -> None:
@@ -121,6 +122,7 @@ def test_nothing_is_granted_that_no_kind_needs(rendered: Rendered) -> None:
         ("anneal.dev", "finetunejobs/status"),
         ("anneal.dev", "finetunejobs/finalizers"),
         ("", "events"),
+        ("", "services"),
         ("events.k8s.io", "events"),
         ("coordination.k8s.io", "leases"),
     }

@@ -180,7 +180,9 @@ def test_a_hub_data_set_gives_the_names_of_its_classes(
 
 @pytest.mark.usefixtures("hub")
 def test_a_hub_data_set_that_cannot_be_read_is_explained(tmp_path: Path) -> None:
-    assert complaint(tmp_path, "hf://nobody/nothing").startswith(
+    unknown = complaint(tmp_path, "hf://nobody/nothing")
+    assert "on a cluster, name a Secret with the key `token` in spec.model.secretRef" in unknown
+    assert unknown.startswith(
         "spec.data.test.uri: 'hf://nobody/nothing' is not on the hub, or it is private: Dataset "
         "'nobody/nothing' doesn't "
         "exist on the Hub; Dataset 'nobody' doesn't exist on the Hub. Check the name; set HF_TOKEN"

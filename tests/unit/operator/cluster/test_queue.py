@@ -254,3 +254,22 @@ def test_whatever_happens_no_key_is_lost_or_in_two_hands(moves: list[tuple[str, 
         assert owed == left
 
     run(scenario)
+
+
+def test_far_due_times_that_no_longer_count_do_not_pile_up() -> None:
+    async def scenario(queue: WorkQueue[str], clock: FakeClock) -> None:
+        weeks = 1e6
+        queue.add_after("later", weeks)
+        for count in range(5000):
+            queue.add("a")
+            assert await queue.take() is not None
+            queue.add_after("a", weeks + count)
+            queue.done("a")
+        assert queue.delayed == 2
+        assert len(queue._timers) <= 2 * queue.delayed + 1001
+        await clock.advance(weeks)
+        assert [await taken(queue, clock) for _ in range(2)] == ["later", None]
+        await clock.advance(5000)
+        assert [await taken(queue, clock) for _ in range(2)] == ["a", None]
+
+    run(scenario)

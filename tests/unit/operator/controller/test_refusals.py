@@ -12,7 +12,7 @@ from anneal_api.status import (
     Phase,
     StatusReason,
 )
-from anneal_operator.cluster.errors import Forbidden, Invalid, QuotaExceeded, Refused
+from anneal_operator.cluster.errors import ApiError, Forbidden, Invalid, QuotaExceeded, Unavailable
 from anneal_operator.controller.refusals import Refusal, trouble_of, with_refusal
 
 
@@ -26,14 +26,27 @@ from anneal_operator.controller.refusals import Refusal, trouble_of, with_refusa
             StatusReason.REJECTED,
             "service account",
         ),
+        (
+            Unavailable('Internal error occurred: failed calling webhook "x": connection refused', code=500),
+            StatusReason.REJECTED,
+            "webhook",
+        ),
     ],
 )
-def test_says_what_and_what_to_do(error: Refused, reason: StatusReason, hint: str) -> None:
+def test_says_what_and_what_to_do(error: ApiError, reason: StatusReason, hint: str) -> None:
     found = trouble_of(Refusal(("RayJob", "a-g1-a1"), error))
     assert found.reason is reason
     assert "RayJob a-g1-a1" in found.message
     assert error.message in found.message
     assert hint in found.hint
+
+
+def test_a_refusal_in_other_words_is_the_same_refusal() -> None:
+    first = Refusal(("Job", "a"), QuotaExceeded("exceeded quota: q, used: cpu=4"))
+    assert first.resembles(Refusal(("Job", "a"), QuotaExceeded("exceeded quota: q, used: cpu=5")))
+    assert not first.resembles(Refusal(("Job", "b"), first.error))
+    assert not first.resembles(Refusal(("Job", "a"), Forbidden("denied")))
+    assert not first.resembles(None)
 
 
 def test_changes_the_words_and_no_time_or_state() -> None:

@@ -32,7 +32,16 @@ def condition(kind: str, status: str = "True") -> dict[str, Any]:
         (body("Job", suspend=True), False),
         (body("RayJob"), True),
         (body("RayJob", {"jobDeploymentStatus": "Initializing"}), True),
-        (body("RayJob", {"jobDeploymentStatus": "Running"}), False),
+        (body("RayJob", {"jobDeploymentStatus": "Running"}), True),
+        (body("RayJob", {"jobDeploymentStatus": "Running", "jobStatus": "PENDING"}), False),
+        (
+            body(
+                "RayJob",
+                {"jobDeploymentStatus": "Running", "rayJobInfo": {"startTime": "2026-01-01T00:00:00Z"}},
+            ),
+            False,
+        ),
+        (body("RayJob", {"jobDeploymentStatus": "Running"}, suspend=True), False),
         (body("RayJob", {"jobDeploymentStatus": "Complete"}), False),
         (body("RayJob", suspend=True), False),
         (body("RayService"), True),

@@ -107,7 +107,7 @@ def test_without_the_right_to_read_them_there_are_none() -> None:
     asyncio.run(main())
 
 
-def test_asks_for_the_clusters_that_kuberay_makes() -> None:
+def test_asks_for_the_clusters_and_the_submitter_that_kuberay_makes() -> None:
     ray_job = {"kind": "RayJob", "metadata": {"name": "a", "uid": "u1"}, "status": {"rayClusterName": "a-x1"}}
     service = {
         "kind": "RayService",
@@ -119,6 +119,7 @@ def test_asks_for_the_clusters_that_kuberay_makes() -> None:
     }
     assert subjects_of([ray_job, service]) == {
         ("RayJob", "a"): "u1",
+        ("Job", "a"): "",
         ("RayService", "s"): "u2",
         ("RayCluster", "a-x1"): "",
         ("RayCluster", "s-1"): "",

@@ -30,7 +30,7 @@ def test_the_wait_doubles_up_to_a_limit(attempt, seconds):
         ("Rejected", 1),
         ("OutOfMemory", 2),
         ("UserCode", 2),
-        ("Preempted", 4),
+        ("Preempted", 8),
         ("Collective", 4),
         ("DiskFull", 4),
         ("NoHeartbeat", 4),
@@ -96,6 +96,32 @@ def test_attempts_end(reason, attempts):
     assert cluster.condition("Succeeded") == ("False", reason)
     assert cluster.condition("Ready") == ("False", reason)
     assert cluster.status["finishedAt"]
+
+
+def test_a_lost_node_takes_no_attempt_from_what_a_crash_may():
+    cluster = ModelCluster()
+    lost = ["Interrupted"] * 4
+    for reason in (*lost, "OutOfMemory"):
+        cluster.go(until="Training")
+        cluster.fail(reason)
+        cluster.settle()
+        cluster.tick(300)
+    cluster.go(until="Ready")
+    assert cluster.status["phase"] == "Ready"
+    assert [f["reason"] for f in cluster.status["failures"]] == ["Preempted"] * len(lost) + ["OutOfMemory"]
+
+
+def test_nodes_that_are_lost_for_ever_end_it_with_a_hint_that_helps():
+    cluster = ModelCluster()
+    for _ in range(60):
+        cluster.settle()
+        if cluster.status["phase"] == "Failed":
+            break
+        cluster.fail("Interrupted")
+        cluster.tick(300)
+    assert len(cluster.status["failures"]) == 8
+    assert "Edit the manifest" in cluster.status["failures"][-1]["hint"]
+    assert "Edit the manifest" in cluster.status["hint"]
 
 
 @pytest.mark.parametrize("phase", ["Preparing", "Training", "Finishing"])
@@ -247,6 +273,22 @@ class TestDeadline:
         cluster.edit(deadline="1h")
         cluster.go(until="Ready")
         assert cluster.status["phase"] == "Ready"
+
+    @pytest.mark.parametrize("phase", ["Preparing", "Training"])
+    def test_one_that_is_raised_meanwhile_outlives_that_of_the_object(self, phase):
+        cluster = at_work(phase, {**SPEC, "deadline": "10m"})
+        cluster.edit(deadline="12h")
+        cluster.settle()
+        (body,) = cluster.active_parts_bodies()
+        cluster.end(body, good=False)
+        if body["kind"] == "RayJob":
+            body["status"]["reason"] = "DeadlineExceeded"
+        else:
+            body["status"]["conditions"][0]["reason"] = "DeadlineExceeded"
+        cluster.tick(60)
+        cluster.go(until="Ready")
+        assert cluster.status["phase"] == "Ready"
+        assert cluster.status["failures"] == []
 
 
 class TestResults:

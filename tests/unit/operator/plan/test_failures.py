@@ -8,7 +8,7 @@ import pytest
 from model_results import failure
 
 from anneal_api.attempt import Part, PartFailure, PartReport
-from anneal_operator.plan.failures import why_failed
+from anneal_operator.plan.failures import killed_for_memory, why_failed
 from anneal_operator.plan.waiting import why_waiting
 
 RAY_JOB = {"kind": "RayJob", "metadata": {"name": "reviews-g1-a1"}}
@@ -318,6 +318,49 @@ def running_report() -> PartReport:
         "heartbeat": "",
     }
     return PartReport.model_validate(content)
+
+
+SERVING_MEMORY = [
+    (
+        "worker",
+        "A serving pod was killed: it used more memory than its limit of 4Gi.",
+        "runtime.servingResources",
+    ),
+    ("head", "The Ray head was killed: it used more memory than its limit of 4Gi.", "runtime.headResources"),
+]
+
+
+@pytest.mark.parametrize(("node_type", "message", "value"), SERVING_MEMORY)
+def test_memory_of_a_serving_pod_is_not_taken_for_trainings(node_type, message, value):
+    labels = {"anneal.dev/part": "serve", "anneal.dev/job": "reviews", "ray.io/node-type": node_type}
+    ended = {"terminated": {"reason": "OOMKilled", "exitCode": 137}}
+    again = container(state={"waiting": {"reason": "CrashLoopBackOff"}}, lastState=ended)
+    crashing = pod({"phase": "Running", **again})
+    crashing["metadata"]["labels"] = labels
+    killed_once = killed_for_memory(None, [crashing])
+    assert killed_once is not None
+    assert killed_once.message == message
+    waits = why_waiting({"kind": "RayService", "metadata": {"name": "reviews"}}, [crashing], [])
+    assert waits is not None
+    assert waits.hint == killed_once.hint
+    assert value in waits.hint
+    assert "delete the RayService reviews: a service that stands keeps" in waits.hint
+    assert "spec.training" not in waits.hint
+
+
+@pytest.mark.parametrize(
+    ("part", "node_type", "value"),
+    [
+        (Part.PREPARE, "", "runtime.stepResources"),
+        (Part.FINISH, "", "runtime.stepResources"),
+        (Part.TRAIN, "head", "runtime.headResources"),
+        (Part.TRAIN, "worker", "spec.resources.memory"),
+    ],
+)
+def test_memory_is_raised_where_it_is_set(part, node_type, value):
+    found = why_failed(part, JOB, None, [pod(killed("OOMKilled"), node_type=node_type)])
+    assert value in found.hint
+    assert "RayService" not in found.hint
 
 
 def test_who_has_filled_a_nodes_disk_is_not_told_of_volumes():

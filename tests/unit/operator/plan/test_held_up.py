@@ -121,6 +121,38 @@ def test_kueue_holds_it():
     assert cluster.status["attempt"] == 1
 
 
+def test_held_after_its_work_was_done_it_goes_on():
+    cluster = at_work("Training", {**SPEC, "resources": {"workers": 2, "queue": "team-a"}})
+    (body,) = cluster.active_parts_bodies()
+    cluster.report(body, "Succeeded")
+    body["spec"]["suspend"] = True
+    body["status"] = {"jobDeploymentStatus": "Suspending"}
+    cluster.go(until="Ready")
+    assert cluster.status["phase"] == "Ready"
+    assert cluster.status["attempt"] == 1
+
+
+def test_a_submitter_that_cannot_start_is_told_and_costs_no_attempt():
+    cluster = ModelCluster()
+    cluster.go(until="Training")
+    body = cluster.objects["RayJob", "reviews-g1-a1"]
+    cluster.start(body)
+    cluster.run(body)
+    cluster.objects["ConfigMap", "reviews-g1-a1"]["data"].pop("train.json")
+    started = body["status"]["startTime"]
+    body["status"] = {"jobDeploymentStatus": "Running", "startTime": started}  # no driver was seen
+    what = 'pods "reviews-g1-a1-x" is forbidden: exceeded quota: small'
+    subject = {"kind": "Job", "name": "reviews-g1-a1"}
+    cluster.warnings.append({"reason": "FailedCreate", "message": what, "involvedObject": subject})
+    cluster.tick(100_000)
+    cluster.settle()
+    assert cluster.status["reason"] == "QuotaExceeded"
+    assert cluster.status["failures"] == []
+    cluster.warnings.clear()
+    cluster.go(until="Ready")
+    assert cluster.status["attempt"] == 1
+
+
 def test_somebody_holds_it():
     cluster = ModelCluster()
     cluster.go(until="Training")

@@ -77,6 +77,26 @@ def test_a_version_that_answers_otherwise_is_refused_and_the_old_one_serves_agai
     assert len(cluster.created) == created
 
 
+@pytest.mark.parametrize("versions", [1, 3])
+def test_an_older_version_that_serves_no_longer_is_still_what_was_asked_for(versions):
+    cluster = ModelCluster({**SPEC, "retention": {"versions": versions}})
+    cluster.go(until="Ready")
+    cluster.bad_versions.add(2)
+    cluster.edit(training=TRAINING)
+    cluster.go(until="Failed")
+    cluster.edit(training=SPEC["training"])
+    cluster.go(until="Ready")
+    assert served(cluster) == "1"
+    created = len(cluster.created)
+    cluster.edit(serving=None)
+    cluster.go(10)
+    assert cluster.status["phase"] == "Succeeded"
+    assert "v1" in cluster.status["message"]
+    assert states(cluster)[1] == "Previous"
+    assert cluster.names("RayService") == []
+    assert len(cluster.created) == created
+
+
 def test_an_edit_of_serving_gives_a_refused_version_another_chance():
     cluster = ready()
     cluster.bad_versions.add(2)
