@@ -18,7 +18,8 @@ from huggingface_hub.errors import (
 from anneal_api.errors import ModelNotFound
 
 _WHERE = "spec.model.source"
-_AIR_GAPPED = "a local folder or pkg://PACKAGE/PATH needs no hub"
+_AIR_GAPPED = "a local folder or pkg://PACKAGE/PATH needs no hub; on a cluster, use pvc:// or s3://"
+_TOKEN_ON_CLUSTER = "on a cluster, name a Secret with the key `token` in spec.model.secretRef"
 # The base of every error of the HTTP library, whichever one this version of the hub's client is built on.
 _TRANSPORT_ERROR: type[BaseException] = HfHubHTTPError.__mro__[1]
 
@@ -50,7 +51,10 @@ def download(repository: str, revision: str, *, patterns: Sequence[str]) -> tupl
         raise ModelNotFound(
             f"'{repository}' is gated: its owner must let you in.",
             where=_WHERE,
-            remedy=f"Accept its terms on {constants.ENDPOINT}/{repository} and set HF_TOKEN to your token.",
+            remedy=(
+                f"Accept its terms on {constants.ENDPOINT}/{repository} and set HF_TOKEN to your token; "
+                f"{_TOKEN_ON_CLUSTER}."
+            ),
         ) from error
     except RevisionNotFoundError as error:
         raise ModelNotFound(
@@ -62,7 +66,7 @@ def download(repository: str, revision: str, *, patterns: Sequence[str]) -> tupl
         raise ModelNotFound(
             f"There is no model '{repository}' on the hub, and no folder of that name beside the manifest.",
             where=_WHERE,
-            remedy="Check the spelling; for a private model set HF_TOKEN.",
+            remedy=f"Check the spelling; for a private model set HF_TOKEN; {_TOKEN_ON_CLUSTER}.",
         ) from error
     except LocalEntryNotFoundError as error:
         raise _not_cached(repository, revision, error) from error

@@ -13,7 +13,14 @@ from anneal_trainer.data.problems import ProblemLog
 from anneal_trainer.data.records import Record, missing_columns
 
 _BATCH_ROWS = 1000
-_WITHOUT_NETWORK = "without a network, copy the data beside the manifest and name the file."
+_WITHOUT_NETWORK = (
+    "without a network, copy the data beside the manifest and name the file; "
+    "on a cluster, use pvc:// or s3://."
+)
+_TOKEN = (
+    "set HF_TOKEN for a private or gated data set; on a cluster, name a Secret with the key `token` in "
+    "spec.model.secretRef"
+)
 
 
 def hub_records(
@@ -86,7 +93,7 @@ def _load(uri: str, split: str, *, where: str) -> datasets.Dataset:
     raise DataInvalid(
         f"'{uri}' is not on the hub, or it is private: {'; '.join(dict.fromkeys(reasons))}.",
         where=where,
-        remedy=f"Check the name; set HF_TOKEN for a private or gated data set; {_WITHOUT_NETWORK}",
+        remedy=f"Check the name; {_TOKEN}; {_WITHOUT_NETWORK}",
     )
 
 
