@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import socket
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import helm_chart
@@ -29,6 +31,8 @@ JOB = "reviews"
 
 _POLL_SECONDS = 1.0
 _TAIL = 40
+_FEWER_ROWS = {"train": 1280, "validation": 96, "test": 96}
+_MORE_EPOCHS = 8
 
 
 @dataclass(frozen=True)
@@ -154,6 +158,29 @@ def helm(cluster: KindCluster, *arguments: str) -> str:
 def quickstart(cluster: KindCluster) -> list[dict[str, Any]]:
     """Returns the objects that `kubectl apply -k manifests/quickstart` applies."""
     return helm_chart.objects(cluster.kubectl("kustomize", str(QUICKSTART)))
+
+
+def long_job(cluster: KindCluster) -> list[dict[str, Any]]:
+    """Returns the quickstart with fewer rows, more epochs, and no bar that a model of few rows would fail.
+
+    An epoch has 40 steps; after each, there is a checkpoint.
+    """
+    found = quickstart(cluster)
+    for body in found:
+        if body["kind"] == "ConfigMap":
+            body["data"] = {f"{split}.csv": _first_rows(split, count) for split, count in _FEWER_ROWS.items()}
+        if body["kind"] == "FineTuneJob":
+            body["spec"]["training"]["epochs"] = _MORE_EPOCHS
+            body["spec"]["evaluation"]["gates"] = [{"metric": "accuracy", "min": 0.4}]
+            body["spec"]["compression"]["maxDrop"] = 0.5
+    return found
+
+
+def _first_rows(split: str, count: int) -> str:
+    out = io.StringIO()
+    with (QUICKSTART / f"{split}.csv").open(encoding="utf-8", newline="") as file:
+        csv.writer(out, lineterminator="\n").writerows(islice(csv.reader(file), count + 1))
+    return out.getvalue()
 
 
 def is_ready(namespace: Namespace) -> bool:

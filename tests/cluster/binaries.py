@@ -110,6 +110,7 @@ RECIPES = {
         Recipe("runc-within", "v1", "", ".", 5),
         _recipe("helm", "helm.sh/helm/v3", versions.HELM, "/cmd/helm", 86),
         _recipe("kubeconform", "github.com/yannh/kubeconform", versions.KUBECONFORM, "/cmd/kubeconform", 10),
+        _recipe("kueue", "sigs.k8s.io/kueue", versions.KUEUE, "/cmd/kueue", 200),
         _recipe("minio", "github.com/minio/minio", versions.MINIO, "", 250),
     )
 }

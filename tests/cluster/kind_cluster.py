@@ -325,23 +325,47 @@ def _route_between_nodes(cluster: KindCluster) -> None:
 
 
 def _install_kuberay(cluster: KindCluster) -> None:
-    folder = _state_file(cluster.name).parent / "kuberay"
-    folder.mkdir(exist_ok=True)
+    source: Path | str = _KUBERAY_REMOTE
     if shutil.which("go"):
         module = module_folder("github.com/ray-project/kuberay/ray-operator", versions.KUBERAY)
-        source = os.path.relpath(module / "config/default", folder)  # kustomize takes no absolute path
-    else:
-        source = _KUBERAY_REMOTE
+        source = module / "config/default"
     # Its own limit of a tenth of a CPU makes it fail its probes on a busy machine.
-    faster = [
-        {"op": "replace", "path": "/spec/template/spec/containers/0/resources/limits/cpu", "value": "1"},
-        {"op": "replace", "path": "/spec/template/spec/containers/0/resources/requests/cpu", "value": "50m"},
+    faster = {"resources/limits/cpu": "1", "resources/requests/cpu": "50m"}
+    install_controller(cluster, source, "kuberay-operator", faster)
+
+
+def install_controller(
+    cluster: KindCluster, source: Path | str, deployment: str, container: Mapping[str, Any]
+) -> None:
+    """Applies a controller's manifests and waits until it runs.
+
+    Args:
+        cluster: Where.
+        source: A folder with a kustomization, or the URL of one.
+        deployment: Name of the controller's Deployment.
+        container: What its first container has otherwise, by path.
+
+    Raises:
+        ClusterError: The cluster does not take it, or it does not come up.
+    """
+    folder = _state_file(cluster.name).parent / deployment
+    folder.mkdir(exist_ok=True)
+    if isinstance(source, Path):
+        source = os.path.relpath(source, folder)  # kustomize takes no absolute path
+    changes = [
+        {"op": "replace", "path": f"/spec/template/spec/containers/0/{path}", "value": value}
+        for path, value in container.items()
     ]
-    target = {"kind": "Deployment", "name": "kuberay-operator"}
-    kustomization = {"resources": [source], "patches": [{"target": target, "patch": json.dumps(faster)}]}
+    target = {"kind": "Deployment", "name": deployment}
+    kustomization = {"resources": [source], "patches": [{"target": target, "patch": json.dumps(changes)}]}
     (folder / "kustomization.yaml").write_text(json.dumps(kustomization, indent=1))
     cluster.kubectl("apply", "--server-side", "-k", str(folder))
-    cluster.kubectl("rollout", "status", "deploy/kuberay-operator", f"--timeout={_READY}")
+    places = "--output=jsonpath={range .items[*]}{.metadata.name} {.metadata.namespace}{'\\n'}{end}"
+    found = cluster.kubectl("get", "deployments", "--all-namespaces", places)
+    namespace = dict(line.split() for line in found.splitlines())[deployment]
+    cluster.kubectl(
+        "--namespace", namespace, "rollout", "status", f"deploy/{deployment}", f"--timeout={_READY}"
+    )
 
 
 def _tool(name: str) -> str:

@@ -18,7 +18,14 @@ from real_parts import in_ci, not_to_be_had, teller
 
 _HERE = Path(__file__).parent
 _BUILD_SECONDS = 3600
-_MODULES = ("test_quickstart", "test_refusals", "test_kuberay", "test_store_in_a_bucket", "test_faults")
+_MODULES = (
+    "test_quickstart",
+    "test_refusals",
+    "test_kuberay",
+    "test_store_in_a_bucket",
+    "test_faults",
+    "test_kueue",
+)
 
 
 @pytest.hookimpl(trylast=True)  # after the order of all tests was drawn

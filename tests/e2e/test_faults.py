@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Callable, Iterator
-from itertools import islice
 from typing import Any
 
 import pytest
-from kind_world import JOB, QUICKSTART, SYSTEM, Namespace, quickstart
+from kind_world import JOB, SYSTEM, Namespace, long_job
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("ANNEAL_NIGHTLY") != "1",
@@ -18,36 +15,13 @@ pytestmark = pytest.mark.skipif(
 )
 
 _MINUTES = 60
-_ROWS = {"train": 1280, "validation": 96, "test": 96}
-_EPOCHS = 8
 _STEPS_OF_EPOCH = 40  # after each, there is a checkpoint
 
 
 @pytest.fixture(scope="module")
-def objects(namespace: Namespace) -> list[dict[str, Any]]:
-    """The quickstart with fewer rows, more epochs, and no bar that a model of few rows would fail."""
-    found = quickstart(namespace.cluster)
-    for body in found:
-        if body["kind"] == "ConfigMap":
-            body["data"] = {f"{split}.csv": _first_rows(split, count) for split, count in _ROWS.items()}
-        if body["kind"] == "FineTuneJob":
-            body["spec"]["training"]["epochs"] = _EPOCHS
-            body["spec"]["evaluation"]["gates"] = [{"metric": "accuracy", "min": 0.4}]
-            body["spec"]["compression"]["maxDrop"] = 0.5
-    return found
-
-
-def _first_rows(split: str, count: int) -> str:
-    out = io.StringIO()
-    with (QUICKSTART / f"{split}.csv").open(encoding="utf-8", newline="") as file:
-        csv.writer(out, lineterminator="\n").writerows(islice(csv.reader(file), count + 1))
-    return out.getvalue()
-
-
-@pytest.fixture(scope="module")
-def running(namespace: Namespace, objects: list[dict[str, Any]]) -> Iterator[Namespace]:
+def running(namespace: Namespace) -> Iterator[Namespace]:
     """The namespace with the job applied."""
-    for body in objects:
+    for body in long_job(namespace.cluster):
         namespace.apply(body)
     yield namespace
     namespace.kubectl("delete", "finetunejob", "--all", "--timeout=180s")
@@ -134,3 +108,12 @@ def test_it_ends_ready_with_one_version_and_nothing_twice(running: Namespace) ->
     assert status["attempt"] == 2
     assert len(running.get("rayservices")["items"]) == 1
     assert len(running.get("rayclusters", "--selector=anneal.dev/part=serve")["items"]) == 1
+
+
+def test_killed_while_the_job_is_deleted_it_still_leaves_nothing(running: Namespace) -> None:
+    running.kubectl("delete", "finetunejob", JOB, "--wait=false")
+    _kill_operator(running)
+    gone = "finetunejobs,rayjobs,rayservices,jobs,pods"
+    running.until(
+        "nothing is left", lambda: not running.kubectl("get", gone, "--output=name").split(), 4 * _MINUTES
+    )
