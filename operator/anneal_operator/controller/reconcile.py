@@ -173,7 +173,8 @@ class Reconciler:
             try:
                 changed |= await self._act(sight, action)
             except NamespaceTerminating:
-                if "deletionTimestamp" not in sight.job["metadata"]:
+                meta = sight.job["metadata"]
+                if "deletionTimestamp" not in meta or FINALIZER not in (meta.get("finalizers") or ()):
                     raise
                 # No clean-up can start any more, and the namespace would wait for it for ever.
                 _LOG.warning("the namespace is being deleted too: what lies in the job's store stays there")
