@@ -210,6 +210,14 @@ def ask(url: str, texts: list[str]) -> tuple[list[str], str]:
     return labels, version
 
 
+def accuracy_of_endpoint(namespace: Namespace) -> tuple[float, str]:
+    """Asks the quickstart's endpoint for all test rows; returns the share that is right, and the version."""
+    texts, right = quickstart_rows()
+    with namespace.forwarded(JOB) as url:
+        labels, version = ask(url, texts)
+    return sum(label == expected for label, expected in zip(labels, right, strict=True)) / len(right), version
+
+
 def _listens(port: int) -> bool:
     with socket.socket() as there:
         return there.connect_ex(("127.0.0.1", port)) == 0

@@ -9,7 +9,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,20 +102,33 @@ def object_store(folder: Path, say: Say = say) -> Iterator[ObjectStore]:
             stderr=subprocess.STDOUT,
         )
     try:
-        _wait_until_ready(process, store, log)
+        try:
+            until_ready(store, _READY_SECONDS, alive=lambda: process.poll() is None)
+        except TimeoutError:
+            raise ClusterError(f"MinIO did not come up:\n{tail(log)}") from None
         yield store
     finally:
         process.terminate()
         process.wait(timeout=30)
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], store: ObjectStore, log: Path) -> None:
-    deadline = time.monotonic() + _READY_SECONDS
+def until_ready(store: ObjectStore, seconds: float, *, alive: Callable[[], bool] = lambda: True) -> None:
+    """Waits until an object store answers.
+
+    Args:
+        store: The object store.
+        seconds: How long.
+        alive: Whether it may still come to answer.
+
+    Raises:
+        TimeoutError: It does not.
+    """
+    deadline = time.monotonic() + seconds
     while True:
         try:
             with urllib.request.urlopen(f"{store.url}/minio/health/ready", timeout=5):
                 return
         except (urllib.error.URLError, OSError):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise ClusterError(f"MinIO did not come up:\n{tail(log)}") from None
+            if not alive() or time.monotonic() > deadline:
+                raise TimeoutError(f"{store.url} does not answer") from None
         time.sleep(0.1)
