@@ -1,6 +1,6 @@
 """`make bench`: calibrate, measure in turns, calibrate again, write the table.
 
-python -m tests.benchmarks [B2 B3 B6 B8 B9 B11] [--rounds 5] [--quick] [--model PATH] [--data DIR]
+python -m tests.benchmarks [B2 B3 B6 B7 B8 B9 B11] [--rounds 5] [--quick] [--model PATH] [--data DIR]
     [--gpu] [--encoder DIR] [--batch-size 32] [--out docs/benchmarks.md]
 """
 
@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.benchmarks.calibration import MOST_DRIFT, calibrate, drift
+from tests.benchmarks.cluster_line import measure_first_step
 from tests.benchmarks.cold_start import measure_cold_start
 from tests.benchmarks.conditions import conditions
 from tests.benchmarks.models import ServedModels, published, trained
@@ -24,7 +25,8 @@ from tests.benchmarks.serving_lines import measure_serving
 from tests.benchmarks.settings import Settings
 from tests.benchmarks.training_line import measure_training
 
-LINES = ("B2", "B3", "B6", "B8", "B9", "B11")
+LINES = ("B2", "B3", "B6", "B7", "B8", "B9", "B11")
+_NEEDS_A_CLUSTER = ("B7",)
 _CACHE = Path.home() / ".cache" / "anneal" / "benchmarks"
 
 
@@ -50,7 +52,7 @@ def main() -> int:
             batch_size=asked.batch_size,
             gpu=asked.gpu,
         )
-        lines = asked.lines or list(LINES)
+        lines = asked.lines or [line for line in LINES if line not in _NEEDS_A_CLUSTER]
         models = _models(settings) if {"B2", "B3", "B11"} & set(lines) else ServedModels({})
         surroundings = conditions()
         say("calibrating")
@@ -84,7 +86,11 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__.splitlines()[0])
     parser.add_argument(
-        "lines", nargs="*", choices=[*LINES, []], metavar="LINE", help=f"of {', '.join(LINES)}; none: all"
+        "lines",
+        nargs="*",
+        choices=[*LINES, []],
+        metavar="LINE",
+        help=f"of {', '.join(LINES)}; none: all but {', '.join(_NEEDS_A_CLUSTER)}, which needs a cluster",
     )
     parser.add_argument("--rounds", type=int, default=5, help="how often every contestant runs")
     parser.add_argument(
@@ -129,6 +135,8 @@ def _measure(
         parts[" and ".join(served)] = lambda: measure_serving(models, settings, served)
     if "B6" in lines:
         parts["B6"] = lambda: measure_training(settings)
+    if "B7" in lines:
+        parts["B7"] = lambda: [measure_first_step(settings)]
     operator = tuple(line for line in ("B8", "B9") if line in lines)
     if operator:
         parts[" and ".join(operator)] = lambda: measure_operator(settings, operator)

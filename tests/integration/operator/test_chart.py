@@ -264,7 +264,9 @@ def test_operator_may_do_nothing_else(operator: tuple[Operator, str]) -> None:
     account, namespace = operator
     for resource in ("secrets", "persistentvolumeclaims", "pods/exec", "pods/log", "services", "pods/attach"):
         for verb in ("get", "list", "create", "delete"):
-            assert not account.may(verb, "", resource, namespace), (verb, resource)
+            looks_before_kuberay_overwrites = (verb, resource) == ("get", "services")
+            may = account.may(verb, "", resource, namespace)
+            assert may is looks_before_kuberay_overwrites, (verb, resource)
     assert not account.may("create", "", "pods", namespace)
     assert not account.may("create", "anneal.dev", "finetunejobs", namespace)
     assert not account.may("delete", "anneal.dev", "finetunejobs", namespace)
