@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -37,16 +38,25 @@ def _start(job: Path, folder: Path) -> subprocess.Popen[str]:
 
 def _wait_for_checkpoints(folder: Path, count: int, run: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 600
-    pattern = ".anneal/work/default/words-*/stages/train/*.partial/checkpoints/run/checkpoint_*/state.json"
+    run_folder = ".anneal/work/default/words-*/stages/train/*.partial/checkpoints/run"
     seen: set[Path] = set()
     while time.monotonic() < deadline:
-        seen.update(folder.glob(pattern))
-        if len(seen) >= count:
+        seen.update(folder.glob(f"{run_folder}/checkpoint_*/state.json"))
+        # Ray goes on from what it has on record, which is written a moment after the files.
+        recorded = folder.glob(f"{run_folder}/checkpoint_manager_snapshot.json")
+        if len(seen) >= count and any(_names_a_checkpoint(file) for file in recorded):
             return
         if run.poll() is not None:
             pytest.fail(f"the run ended by itself: {run.communicate()[0]}")
         time.sleep(0.05)
     pytest.fail("no checkpoint appeared")
+
+
+def _names_a_checkpoint(snapshot: Path) -> bool:
+    try:
+        return json.loads(snapshot.read_bytes())["latest_checkpoint_result"] is not None
+    except (OSError, ValueError):  # it is being written
+        return False
 
 
 def _weights(folder: Path) -> bytes:
