@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from anneal_api.attempt import Part
 from anneal_operator.cluster.cache import Cache
@@ -26,6 +25,7 @@ from anneal_operator.cluster.packed import controller_of, job_uid
 from anneal_operator.controller.refusals import Refusal
 from anneal_operator.controller.warning_events import WarningEvents, subjects_of
 from anneal_operator.plan.observed import Object, Observed
+from anneal_operator.plan.workloads import has_driver
 from anneal_operator.resources.names import part_name
 from anneal_operator.settings import Settings
 
@@ -279,16 +279,10 @@ def is_waiting(body: Object) -> bool:
             ended = "True" in {conditions.get("Complete"), conditions.get("Failed")}
             return not suspended and not ended and not status.get("ready")
         case RAY_JOB.kind:
-            return not suspended and _is_unsettled(status)
+            # KubeRay says Running as soon as the Job that submits the driver exists, whether or not it gets a pod.
+            state = status.get("jobDeploymentStatus", "")
+            unsettled = not has_driver(body) if state == "Running" else state in _UNSETTLED_RAY_JOB
+            return not suspended and unsettled
         case RAY_SERVICE.kind:
             return conditions.get("Ready") != "True"
     return False
-
-
-def _is_unsettled(status: Mapping[str, Any]) -> bool:
-    """Returns whether a RayJob of this status has no driver yet."""
-    state = status.get("jobDeploymentStatus", "")
-    if state == "Running":
-        # KubeRay says so as soon as the Job that submits the driver exists, whether or not it ever gets a pod.
-        return not status.get("jobStatus") and not (status.get("rayJobInfo") or {}).get("startTime")
-    return state in _UNSETTLED_RAY_JOB

@@ -8,10 +8,9 @@ onto that version only.
 
 from __future__ import annotations
 
-import json
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Any
 
@@ -37,6 +36,7 @@ from anneal_operator.cluster.queue import WorkQueue
 from anneal_operator.controller.announcements import Announcer
 from anneal_operator.controller.observation import Leftover, Memory, Observer, Place, Sight, place_of
 from anneal_operator.controller.refusals import Refusal, is_webhook_down, trouble_of, with_refusal
+from anneal_operator.controller.status_document import document_of
 from anneal_operator.plan.actions import Action, Apply, Create, Delete, Plan, SetFinalizer
 from anneal_operator.plan.observed import Object, Observed
 from anneal_operator.resources.names import FINALIZER, labels
@@ -249,7 +249,7 @@ class Reconciler:
     async def _write_status(self, sight: Sight, status: FineTuneJobStatus) -> bool:
         if sight.memory.refusal is not None:
             status = with_refusal(status, trouble_of(sight.memory.refusal))
-        wanted = _document(status)
+        wanted = document_of(status)
         if wanted == (sight.job.get("status") or {}):
             return False
         try:
@@ -394,18 +394,3 @@ def _subject(action: Action) -> Place:
             return kind, name
         case SetFinalizer():
             return FINE_TUNE_JOB.kind, "itself"
-
-
-def _document(status: FineTuneJobStatus) -> Mapping[str, Any]:
-    """Returns a status as the API server keeps it: without nulls, which it drops."""
-    document = json.loads(status.model_dump_json(exclude_none=True))
-    assert isinstance(document, dict)
-    return {key: _without_nulls(value) for key, value in document.items()}
-
-
-def _without_nulls(value: Any) -> Any:  # noqa: ANN401  # any JSON
-    if isinstance(value, dict):
-        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list):
-        return [_without_nulls(item) for item in value]
-    return value

@@ -297,10 +297,9 @@ def _is_late(observed: Observed, spec: FineTuneJobSpec, run: Run) -> bool:
 def _overdue(observed: Observed, spec: FineTuneJobSpec, course: Course) -> Course | None:
     run = course.run
     assert run is not None
-    deadline = attempts.deadline_of(run, spec)
     # An edit after the attempt ended gives the next one its whole time again.
     begins_anew = run.retry_at is not None and run.generation != observed.generation
-    if deadline is None or observed.now < deadline or begins_anew:
+    if not _is_late(observed, spec, run) or begins_anew:
         return None
     what = f"Nothing is published {spec.deadline} after the first attempt began (spec.deadline)."
     why = trouble(StatusReason.DEADLINE, what)
