@@ -7,6 +7,7 @@ import json
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -18,9 +19,11 @@ from safetensors.numpy import save_file
 from anneal_api.errors import ModelNotFound
 from anneal_api.spec.model import ModelSource
 from anneal_trainer.base_model import (
+    MODEL_PATTERNS,
     BaseModel,
     codec_settings,
     describe,
+    published_padding,
     resolve,
     tokenizer_files,
 )
@@ -223,6 +226,55 @@ def test_tokenizer_and_codec_settings_of_the_real_encoder(tmp_path: Path) -> Non
 def test_a_model_without_token_types_is_not_given_any(tmp_path: Path) -> None:
     base = BaseModel(model_folder(tmp_path / "base", type_vocab_size=0), "base", "")
     assert codec_settings(base, 64).inputs == ["input_ids", "attention_mask"]
+
+
+def test_a_token_that_pads_has_a_row_in_the_embedding_table(tmp_path: Path) -> None:
+    """A padding token that was added to the tokenizer alone would end training with an index that is out of range."""
+    folder = model_folder(tmp_path / "base")
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**settings, "pad_token": "[ADDED]"}))
+    base = BaseModel(folder, "base", "")
+    assert codec_settings(base, 64).pad_token_id == 0
+    assert published_padding(base) is None
+
+
+def test_the_files_of_every_tokenizer_that_transformers_knows_are_read() -> None:
+    from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES, tokenizer_class_from_name
+
+    named = TOKENIZER_MAPPING_NAMES.values()
+    classes = {
+        name for names in named for name in ([names] if isinstance(names, str) else names or []) if name
+    }
+    files = {
+        file
+        for name in classes
+        if (kind := tokenizer_class_from_name(name)) is not None
+        for file in (getattr(kind, "vocab_files_names", None) or {}).values()
+    }
+    assert {"spm.model", "sentencepiece.model", "vocab.txt", "bpe.codes"} <= files
+    missed = [file for file in files if not any(fnmatchcase(file, pattern) for pattern in MODEL_PATTERNS)]
+    assert missed == []
+
+
+@pytest.mark.parametrize(
+    "name", ["spm.model", "sentencepiece.model", "spiece.model", "sentencepiece.bpe.model"]
+)
+def test_a_tokenizer_may_be_a_sentencepiece_file_alone(tmp_path: Path, name: str) -> None:
+    folder = model_folder(tmp_path / "base")
+    (folder / "tokenizer.json").rename(folder / name)
+    assert resolve(ModelSource(source="base"), base_folder=tmp_path).folder == folder
+
+
+def test_a_relative_folder_is_the_same_one_in_every_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model_folder(tmp_path / "jobs" / "base")
+    monkeypatch.chdir(tmp_path)
+    assert (
+        resolve(ModelSource(source="./base"), base_folder=Path("jobs")).folder == tmp_path / "jobs" / "base"
+    )
+    monkeypatch.chdir(tmp_path / "jobs")
+    assert resolve(ModelSource(source="base"), base_folder=Path()).folder == tmp_path / "jobs" / "base"
 
 
 def test_a_tokenizer_that_cannot_be_loaded_is_explained(tmp_path: Path) -> None:

@@ -34,23 +34,36 @@ if TYPE_CHECKING:
 
 _WHERE = "spec.model.source"
 _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*(/[\w.-]+)?$")
-_TOKENIZER_FILES = (
+_VOCABULARIES = (
     "tokenizer.json",
-    "vocab.txt",
-    "vocab.json",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-    "tokenizer.model",
+    "vocab*.txt",
+    "vocab*.json",
+    "*vocab.json",
+    "*.model",
+    "*.spm",
+    "*.codes",
+    "*.tiktoken",
+    "*.tokenizer",
+    "*.vocab",
+    "merges.txt",
+    "dict.txt",
+    "emoji.json",
+    "normalizer.json",
+    "byte_maps.json",
+    "word_*.json",
 )
-_FILES = (
+"""Names of the files in which tokenizers keep their vocabularies, `*` for any part."""
+
+MODEL_PATTERNS = (
     "config.json",
     *WEIGHT_PATTERNS,
-    *_TOKENIZER_FILES,
+    *_VOCABULARIES,
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
-    "merges.txt",
 )
+"""Names of the files of a base model that training reads, `*` for any part."""
+
 _CONTENT_DIGEST = "sha256:"
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 # Families whose position ids start behind the padding token's, so that the table holds fewer usable places.
@@ -69,7 +82,7 @@ class BaseModel:
     """A pretrained model on this machine.
 
     Attributes:
-        folder: Its files.
+        folder: Its files; an absolute path, for processes that stand in other folders read them too.
         source: What the manifest calls it.
         revision: What it was resolved to: the hub's commit, or a digest of the content. For a package its
             version stands before it.
@@ -78,6 +91,9 @@ class BaseModel:
     folder: Path
     source: str
     revision: str
+
+    def __post_init__(self) -> None:
+        assert self.folder.is_absolute(), self.folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +141,9 @@ def resolve(model: ModelSource, *, base_folder: Path) -> BaseModel:
 
         if not _HUB_ID.match(source):
             raise _no_folder(source, (base_folder / source).expanduser())
-        folder, commit = download(source, model.revision, patterns=_FILES)
+        folder, commit = download(source, model.revision, patterns=MODEL_PATTERNS)
         check_folder(folder, source)
-        return BaseModel(folder, source, commit)
+        return BaseModel(folder.absolute(), source, commit)
     try:
         in_bucket = scheme_of(source) == "s3"
         folder = _brought(source) if in_bucket else local_path(source, base_folder=base_folder)
@@ -145,7 +161,7 @@ def resolve(model: ModelSource, *, base_folder: Path) -> BaseModel:
     revision = f"{_CONTENT_DIGEST}{_content_digest(folder)}"
     if scheme_of(source) == "pkg":
         revision = f"{_package_version(package_of(source))} {revision}"
-    return BaseModel(folder, source, revision)
+    return BaseModel(folder.absolute(), source, revision)
 
 
 def pinned(model: ModelSource, revision: str) -> ModelSource:
@@ -166,11 +182,11 @@ def check_folder(folder: Path, source: str) -> None:
     Raises:
         ModelNotFound: Config, safetensors or tokenizer are missing or unreadable.
     """
-    _read_config(folder, source)
+    read_config(folder, source)
     _parameters(folder, source)
-    if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
+    if not any(_is_one_of(path.name, _VOCABULARIES) for path in folder.iterdir()):
         raise ModelNotFound(
-            f"'{source}' has no tokenizer: none of {', '.join(_TOKENIZER_FILES)} is in {folder}.",
+            f"'{source}' has no tokenizer: none of {', '.join(_VOCABULARIES)} is in {folder}.",
             where=_WHERE,
             remedy="Put the tokenizer that the model was trained with beside its weights.",
         )
@@ -179,9 +195,7 @@ def check_folder(folder: Path, source: str) -> None:
 def model_files(folder: Path) -> list[Path]:
     """Returns the files of a model's folder that training reads, by name."""
     return [
-        path
-        for path in sorted(folder.iterdir())
-        if path.is_file() and any(fnmatchcase(path.name, pattern) for pattern in _FILES)
+        path for path in sorted(folder.iterdir()) if path.is_file() and _is_one_of(path.name, MODEL_PATTERNS)
     ]
 
 
@@ -191,7 +205,7 @@ def describe(base: BaseModel) -> ModelDescription:
     Raises:
         ModelNotFound: The model's folder was changed since it was resolved.
     """
-    config = _read_config(base.folder, base.source)
+    config = read_config(base.folder, base.source)
     hidden = _first_integer(config, ("hidden_size", "d_model", "dim", "n_embd"), default=0)
     return ModelDescription(
         model_type=config["model_type"],
@@ -232,14 +246,14 @@ def codec_settings(base: BaseModel, max_length: int) -> CodecSettings:
     Raises:
         ModelNotFound: The tokenizer cannot be loaded.
     """
-    config = _read_config(base.folder, base.source)
+    config = read_config(base.folder, base.source)
     tokenizer = _load_tokenizer(base)
     known = set(tokenizer.model_input_names) | {"input_ids", "attention_mask"}
     if not config.get("type_vocab_size"):
         known.discard("token_type_ids")
-    pad_token_id = tokenizer.pad_token_id
+    pad_token_id = _padding_of(tokenizer, config)
     if pad_token_id is None:
-        pad_token_id = config.get("pad_token_id") or 0
+        pad_token_id = 0  # any will do: the attention mask tells what is text
     return CodecSettings.model_validate(
         {
             "maxLength": max_length,
@@ -247,6 +261,19 @@ def codec_settings(base: BaseModel, max_length: int) -> CodecSettings:
             "inputs": [name for name in _INPUTS if name in known],
         }
     )
+
+
+def published_padding(base: BaseModel) -> int | None:
+    """Returns the `pad_token_id` that a model trained from this one is saved with: for those who pad by themselves.
+
+    None where neither model nor tokenizer has a padding token that the model has a place for.
+
+    Raises:
+        ModelNotFound: The tokenizer cannot be loaded.
+    """
+    config = read_config(base.folder, base.source)
+    own = config.get("pad_token_id")
+    return own if isinstance(own, int) else _padding_of(_load_tokenizer(base), config)
 
 
 def predictor_config(
@@ -283,7 +310,7 @@ def _brought(source: str) -> Path:
 
     bucket = Bucket(source, Purpose.MODEL)
     beside = (file for file in bucket.files() if "/" not in file.name)
-    files = [file for file in beside if any(fnmatchcase(file.name, pattern) for pattern in _FILES)]
+    files = [file for file in beside if _is_one_of(file.name, MODEL_PATTERNS)]
     if not files:
         raise LocationError(
             f"There is no model at '{source}'.",
@@ -300,7 +327,16 @@ def _no_folder(source: str, folder: Path) -> ModelNotFound:
     )
 
 
-def _read_config(folder: Path, source: str) -> dict[str, Any]:
+def read_config(folder: Path, source: str) -> dict[str, Any]:
+    """Returns what a model's config.json says, as it stands there: without the defaults of its family.
+
+    Args:
+        folder: The model's folder.
+        source: What the manifest calls it.
+
+    Raises:
+        ModelNotFound: There is none, it cannot be read, or it names no type of model.
+    """
     path = folder / "config.json"
     if not path.is_file():
         raise ModelNotFound(
@@ -328,6 +364,10 @@ def _parameters(folder: Path, source: str) -> int:
         return count_parameters(folder)
     except WeightsUnreadableError as error:
         raise ModelNotFound(f"'{source}': {error.what}", where=_WHERE, remedy=error.remedy) from error
+
+
+def _is_one_of(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _content_digest(folder: Path) -> str:
@@ -372,21 +412,35 @@ def _labels(config: dict[str, Any]) -> tuple[str, ...]:
         return ()
 
 
+def _padding_of(tokenizer: PreTrainedTokenizerFast, config: dict[str, Any]) -> int | None:
+    rows = _first_integer(config, ("vocab_size",), default=0)
+    wanted = (tokenizer.pad_token_id, config.get("pad_token_id"))
+    # A padding token that was added to the tokenizer alone has no row in the embedding table.
+    return next((pad for pad in wanted if isinstance(pad, int) and 0 <= pad < (rows or pad + 1)), None)
+
+
 def _load_tokenizer(base: BaseModel) -> PreTrainedTokenizerFast:
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast  # noqa: PLC0415  slow to import
+    from transformers import PreTrainedTokenizerFast  # noqa: PLC0415  slow to import
+
+    from anneal_serving.pretrained import load_tokenizer  # noqa: PLC0415  the same
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(base.folder, use_fast=True, local_files_only=True)
+        tokenizer = load_tokenizer(base.folder)
     except Exception as error:
         raise ModelNotFound(
-            f"The tokenizer of '{base.source}' cannot be loaded: {error}",
+            f"The tokenizer of '{base.source}' cannot be loaded: {_in_one_line(error)}",
             where=_WHERE,
             remedy="Check that the model loads with transformers.AutoTokenizer.",
         ) from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise ModelNotFound(
-            f"The tokenizer of '{base.source}' has no tokenizer.json form, which serving needs.",
+            f"The tokenizer of '{base.source}', a {type(tokenizer).__name__}, has no tokenizer.json form, "
+            "which serving needs.",
             where=_WHERE,
             remedy="Choose a model with a fast tokenizer.",
         )
     return tokenizer
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -26,6 +26,7 @@ from anneal_serving.artifact import Artifact
 from anneal_serving.codecs import codec_for
 from anneal_serving.predictor import Predictor
 from anneal_trainer import base_model, handover, stage_keys
+from anneal_trainer.architecture.traits import Traits
 from anneal_trainer.compress.variant import Variant, open_variants
 from anneal_trainer.data import preflight, prepared
 from anneal_trainer.data.estimate import Machine
@@ -47,6 +48,7 @@ from anneal_trainer.remote.mirror import Mirror
 from anneal_trainer.remote.training_inputs import TrainingInputs
 from anneal_trainer.stages import Stage, StageFolder, StageResult, file_digest
 
+_TRAITS_FILE = "traits.json"
 _PREDICTOR_FILE = "predictor.json"
 _TRAINING_FILE = "training.json"  # written last
 _WEIGHTS_FILE = "model.safetensors"
@@ -125,7 +127,7 @@ class Pipeline:
         """
         if "prepare" not in self.results and not (self._recall() and self._base_is_still_there()):
             self.prepare()
-        self._run(stage_keys.train(self.spec, self.base.revision, self.results), self._train)
+        self._run(stage_keys.train(self.spec, self.base.revision, self.results, self._traits()), self._train)
         self._hand_over()
 
     def finish(self) -> Outcome:
@@ -217,7 +219,7 @@ class Pipeline:
     def _recall_trained(self) -> None:
         if not self._recall():
             self.prepare()  # it costs little, and only if the rows are still the same is there a trained model
-        stage = stage_keys.train(self.spec, self.base.revision, self.results)
+        stage = stage_keys.train(self.spec, self.base.revision, self.results, self._traits())
         left = self.results.get("train")
         found = left if left and left.key == stage.key else self.stages.find(stage)
         if found is None:
@@ -229,16 +231,27 @@ class Pipeline:
         self.results["train"] = found
 
     def _preflight(self, folder: Path) -> None:
-        base_model.tokenizer_files(self.base, folder)
+        from anneal_trainer.architecture.checkpoint import classifier_config, examine
+        from anneal_trainer.architecture.trial import try_architecture
+
         labels = prepared.label_order(self.splits, self.base)
+        model_config = classifier_config(self.base, labels)
+        base_model.tokenizer_files(self.base, folder)
         config = base_model.predictor_config(self.base, self.spec, labels, _WEIGHTS_FILE)
+        codec = codec_for(folder, config)
+        noticed, new_head = examine(self.base, model_config)
+        traits = try_architecture(model_config, config, codec, self.splits.train.texts)
+        traits.new_head = new_head
+        _write(folder / _TRAITS_FILE, traits.model_dump_json(indent=1))
         summary = preflight.summary_of(
             self.splits,
             self.spec,
-            codec_for(folder, config),
+            codec,
             self.base,
             self.group.processes,
             machine=self.machine,
+            traits=traits,
+            noticed=noticed,
         )
         _write(folder / "summary.json", summary.model_dump_json(indent=1))
         preflight.refuse_errors(summary.findings)
@@ -267,6 +280,8 @@ class Pipeline:
             training=self.spec.training,
             selection_metric=selection_metric(self.spec),
             threads=self.group.threads_per_process,
+            pads=self._traits().pads,
+            pad_token_id=base_model.published_padding(self.base),
         )
         with self.ray_session(self.group):
             trained = run_training(
@@ -380,6 +395,10 @@ class Pipeline:
 
         version, _ = self.versions.publish(fill)
         _write(folder / "published.json", json.dumps({"version": version}))
+
+    def _traits(self) -> Traits:
+        path = self.results["preflight"].folder / _TRAITS_FILE
+        return Traits.model_validate_json(path.read_bytes())
 
     def _variants(self) -> list[Variant]:
         return open_variants(self.results["compress"].folder)

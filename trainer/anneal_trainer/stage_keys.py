@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from anneal_api.job import FineTuneJobSpec
 from anneal_api.published import PublishedModel
+from anneal_trainer.architecture.traits import Traits
 from anneal_trainer.evaluate.selection import selection_metric, shown_metrics
 from anneal_trainer.stages import Stage, StageResult
 
@@ -37,7 +38,7 @@ def preflight(spec: FineTuneJobSpec, model: str, data: str, *, processes: int) -
     columns = spec.data.columns.model_dump(mode="json")
     return Stage(
         "preflight",
-        1,
+        2,
         {"data": data, "columns": columns, "model": model, "training": plan, "processes": processes},
     )
 
@@ -47,7 +48,7 @@ def prepare(spec: FineTuneJobSpec, model: str, data: str) -> Stage:
     return Stage("prepare", 1, {"data": data, "model": model, "maxLength": spec.training.max_length})
 
 
-def train(spec: FineTuneJobSpec, model: str, results: Results) -> Stage:
+def train(spec: FineTuneJobSpec, model: str, results: Results, traits: Traits) -> Stage:
     """Returns what the trained weights depend on.
 
     Neither checkpoints nor the memory budget nor the worker count are among it: they do not decide what is learned.
@@ -61,6 +62,7 @@ def train(spec: FineTuneJobSpec, model: str, results: Results) -> Stage:
             "model": model,
             "training": training,
             "selectionMetric": selection_metric(spec),
+            **traits.shaping(),
         },
     )
 

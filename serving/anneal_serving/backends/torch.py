@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
-from transformers.utils import logging
 
 from anneal_api.errors import ArtifactInvalid
 from anneal_api.published import PredictorConfig
+from anneal_serving.backends.last_token import read_last_token
+from anneal_serving.pretrained import load_classifier
 
 
 class TorchBackend:
@@ -28,21 +28,23 @@ class TorchBackend:
     """
 
     def __init__(self, folder: Path, config: PredictorConfig) -> None:
-        bars = logging.is_progress_bar_enabled()
-        logging.disable_progress_bar()
+        place = folder / config.model_file
+        again = "Publish the model again, or copy its whole folder again."
         try:
-            model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
-                folder, dtype=torch.float32, use_safetensors=True, local_files_only=True
-            )
+            model, report = load_classifier(folder.absolute())
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise ArtifactInvalid(
-                f"The model cannot be loaded: {error}.",
-                where=str(folder / config.model_file),
-                remedy="Publish the model again, or copy its whole folder again.",
+                f"The model cannot be loaded: {error}.", where=str(place), remedy=again
             ) from error
-        finally:
-            if bars:
-                logging.enable_progress_bar()
+        random = sorted(report.missing | report.mismatched)
+        if random:
+            raise ArtifactInvalid(
+                f"The weights do not fit config.json: {random[0]} is missing or of another shape"
+                f"{f', and {len(random) - 1} more' if len(random) > 1 else ''}.",
+                where=str(place),
+                remedy=again,
+            )
+        read_last_token(model)
         # One core a row and several rows at a time, as with ONNX Runtime: a row's threads would take other rows' cores.
         torch.set_num_threads(1)
         self._model = model.eval()

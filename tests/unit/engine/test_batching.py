@@ -49,6 +49,16 @@ def test_micro_batches_keep_every_row_and_the_budget(lengths, max_tokens):
         assert len(piece) == 1 or lengths[piece].max() * len(piece) <= max_tokens
 
 
+@given(_LENGTHS, st.integers(8, 4096))
+def test_without_padding_a_micro_batch_has_rows_of_one_length(lengths, max_tokens):
+    rows = np.argsort(-lengths, kind="stable")
+    pieces = list(micro_batches(rows, lengths, max_tokens=max_tokens, pads=False))
+    assert np.array_equal(np.concatenate(pieces), rows)
+    for piece in pieces:
+        assert len(set(lengths[piece])) == 1
+        assert len(piece) == 1 or lengths[piece].max() * len(piece) <= max_tokens
+
+
 def test_little_padding_is_left():
     lengths = np.random.default_rng(0).lognormal(3, 0.6, 10_000).astype(int).clip(2, 128)
     steps = epoch_steps(lengths, 32, seed=0, epoch=0)

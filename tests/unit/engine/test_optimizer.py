@@ -53,6 +53,21 @@ def test_the_rate_falls_by_the_factor_from_layer_to_layer(model):
 
 
 @pytest.mark.parametrize(
+    ("lowest", "highest"),
+    [
+        ("transformer.h.0.attn.c_attn.weight", "transformer.h.2.attn.c_attn.weight"),
+        ("transformer.attentions.0.q_lin.weight", "transformer.attentions.2.q_lin.weight"),
+        ("encoder.block.0.layer.1.wi.weight", "encoder.block.2.layer.0.q.weight"),
+        ("model.layers.0.mlp.experts.7.up_proj.weight", "model.layers.2.mlp.experts.1.up_proj.weight"),
+    ],
+)
+def test_whatever_a_family_calls_its_layers_they_are_told_apart(lowest, highest):
+    named = [(name, torch.nn.Parameter(torch.zeros(2, 2))) for name in (lowest, highest, "score.weight")]
+    groups = parameter_groups(named, learning_rate=1.0, weight_decay=0.0, layer_decay=0.5)
+    assert [group["lr"] for group in groups] == [0.125, 0.5, 1.0]
+
+
+@pytest.mark.parametrize(
     ("kind", "reference"),
     [
         (LearningRateScheduler.LINEAR, get_linear_schedule_with_warmup),

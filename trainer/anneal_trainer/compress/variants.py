@@ -10,14 +10,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from transformers import AutoModelForSequenceClassification
 
 from anneal_api.errors import AnnealError
 from anneal_api.published import BackendKind, PredictorConfig
 from anneal_api.spec.compression import Compression
+from anneal_serving.backends.last_token import read_last_token
 from anneal_serving.predictor import Predictor
+from anneal_serving.pretrained import load_classifier
 from anneal_trainer.compress.export import export_onnx
 from anneal_trainer.compress.quantize import quantize_int8
 from anneal_trainer.compress.variant import (
@@ -29,7 +29,6 @@ from anneal_trainer.compress.variant import (
     Measures,
 )
 from anneal_trainer.environment import usable_cores
-from anneal_trainer.quiet import quiet_libraries
 
 _EXPORT_TOLERANCE = 1e-3
 _LATENCY_ROWS = 200
@@ -60,10 +59,8 @@ def make_variants(
     """
     fp32 = folder / FP32
     fp32.mkdir(parents=True, exist_ok=True)
-    with quiet_libraries():
-        model = AutoModelForSequenceClassification.from_pretrained(
-            trained, dtype=torch.float32, use_safetensors=True
-        )
+    model, _ = load_classifier(trained)
+    read_last_token(model)
     export_onnx(model, parent.codec, fp32 / MODEL_FILE)
     exact = _finish_variant(fp32, trained, parent, ["onnx"], texts, parent_logits)
     if exact.max_logit_difference > _EXPORT_TOLERANCE:

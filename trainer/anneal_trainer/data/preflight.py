@@ -6,7 +6,7 @@ Errors stop the run, warnings are for a person to judge, notes are good to know.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from anneal_api.errors import DataInvalid, Problem
 from anneal_api.job import FineTuneJobSpec
 from anneal_api.report import DataSummary, Finding, SplitSummary
 from anneal_api.spec.training import Training
+from anneal_trainer.architecture.traits import Traits
 from anneal_trainer.base_model import BaseModel, ModelDescription, describe
 from anneal_trainer.data.estimate import EFFICIENCY, Machine, estimate, this_machine
 from anneal_trainer.data.prepared import label_order
@@ -67,6 +68,7 @@ def inspect(
     model: ModelDescription,
     machine: Machine,
     processes: int = 1,
+    traits: Traits | None = None,
 ) -> list[Finding]:
     """Returns everything that is worth saying about data and plan, errors first.
 
@@ -77,12 +79,20 @@ def inspect(
         model: The base model's shape.
         machine: What training runs on.
         processes: Training processes.
+        traits: What its architecture can do, where it was tried.
     """
+    traits = traits or Traits()
     findings = [
         *check_rows(splits, spec.data.columns),
-        *_check_lengths(splits, spec, lengths, model),
+        *_check_architecture(traits),
+        *_check_lengths(splits, spec, lengths, traits.longest or model.max_positions),
         *_check_plan(spec, lengths, model, machine, processes),
     ]
+    return by_level(findings)
+
+
+def by_level(findings: Iterable[Finding]) -> list[Finding]:
+    """Returns findings with errors first, then warnings, then notes."""
     levels = ("error", "warning", "note")
     return sorted(findings, key=lambda finding: levels.index(finding.level))
 
@@ -117,6 +127,8 @@ def summary_of(
     processes: int = 1,
     *,
     machine: Machine | None = None,
+    traits: Traits | None = None,
+    noticed: Sequence[Finding] = (),
 ) -> DataSummary:
     """Measures, inspects and summarizes in one call. It raises no errors: `refuse_errors` does.
 
@@ -127,6 +139,8 @@ def summary_of(
         base: The base model.
         processes: Training processes.
         machine: What training runs on; None: this machine, measured.
+        traits: What the base model's architecture can do, where it was tried.
+        noticed: What else was found, of the base model.
     """
     lengths = measure_lengths(splits, codec)
     findings = inspect(
@@ -136,7 +150,9 @@ def summary_of(
         model=describe(base),
         machine=machine or this_machine(),
         processes=processes,
+        traits=traits,
     )
+    findings = by_level([*noticed, *findings])
     return summarize(splits, lengths, label_order(splits, base), spec.training.max_length, findings)
 
 
@@ -161,16 +177,31 @@ def _lengths(rows: Rows, codec: Ruler) -> NDArray[np.int64]:
     return np.concatenate([np.empty(0, np.int64), *chunks]).astype(np.int64)
 
 
+def _check_architecture(traits: Traits) -> Iterator[Finding]:
+    if not traits.tried:
+        yield note(
+            "The base model's architecture is too large to be tried before training: whether it can be exported shows "
+            "afterwards.",
+            "spec.model.source",
+        )
+    if not traits.pads:
+        yield note(
+            "Models of this family take padding for text: only rows of the same length are computed together, which is "
+            "slower.",
+            "spec.model.source",
+        )
+
+
 def _check_lengths(
-    splits: Splits, spec: FineTuneJobSpec, lengths: TokenLengths, model: ModelDescription
+    splits: Splits, spec: FineTuneJobSpec, lengths: TokenLengths, most: int | None
 ) -> Iterator[Finding]:
     max_length = spec.training.max_length
     where = "spec.training.maxLength"
-    if model.max_positions is not None and max_length > model.max_positions:
+    if most is not None and max_length > most:
         yield error(
-            f"maxLength is {max_length}, but the model reads at most {model.max_positions} tokens.",
+            f"maxLength is {max_length}, but the model reads at most {most} tokens.",
             where,
-            f"Set it to {model.max_positions} or less.",
+            f"Set it to {most} or less.",
         )
     longest = 0
     for name, rows in splits.items():

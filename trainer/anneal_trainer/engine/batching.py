@@ -49,18 +49,26 @@ def worker_share(step_rows: NDArray[np.int64], *, rank: int, world_size: int) ->
 
 
 def micro_batches(
-    rows: NDArray[np.int64], lengths: NDArray[np.int64], *, max_tokens: int
+    rows: NDArray[np.int64], lengths: NDArray[np.int64], *, max_tokens: int, pads: bool = True
 ) -> Iterator[NDArray[np.int64]]:
     """Cuts rows, longest first, into pieces of at most `max_tokens` tokens, padding included.
 
     A row longer than the budget is a piece of its own: a budget bounds memory, it never drops data.
+
+    Args:
+        rows: The rows, longest first.
+        lengths: Length of every row in tokens.
+        max_tokens: The budget.
+        pads: Whether a piece may have rows of different lengths.
     """
     start = 0
     while start < len(rows):
         longest = max(1, int(lengths[rows[start]]))
-        size = max(1, max_tokens // longest)
-        yield rows[start : start + size]
-        start += size
+        piece = rows[start : start + max(1, max_tokens // longest)]
+        if not pads:
+            piece = piece[lengths[piece] == lengths[piece[0]]]
+        yield piece
+        start += len(piece)
 
 
 def by_length(lengths: NDArray[np.int64], rows: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, cast
@@ -75,7 +76,11 @@ class Trainer:
         compute_deterministically(workers.device, self._compute_once)
         self.network: torch.nn.Module = self.model
         if workers.world_size > 1:
-            self.network = torch.nn.parallel.DistributedDataParallel(self.model, gradient_as_bucket_view=True)
+            self.network = torch.nn.parallel.DistributedDataParallel(
+                self.model,
+                gradient_as_bucket_view=True,
+                find_unused_parameters=self._leaves_weights_unused(),
+            )
         self.optimizer = build_optimizer(self.model.named_parameters(), self.training)
         self.trained = [weights for weights in self.model.parameters() if weights.requires_grad]
         self.peak_rates = [group["lr"] for group in self.optimizer.param_groups]
@@ -127,7 +132,7 @@ class Trainer:
         train = self.data.train
         weight = self.task.weight(train.labels[rows])
         share = worker_share(rows, rank=self.workers.rank, world_size=self.workers.world_size)
-        pieces = list(micro_batches(share, train.lengths, max_tokens=self.training.max_batch_tokens))
+        pieces = list(self._pieces(share, train.lengths))
         for number, piece in enumerate(pieces, start=1):
             with self._gradients_stay_local(number < len(pieces)):
                 loss = self._loss_sum(self.network, piece)
@@ -147,6 +152,9 @@ class Trainer:
         self.state.seconds += elapsed
         self._show()
 
+    def _pieces(self, rows: NDArray[np.int64], lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+        return micro_batches(rows, lengths, max_tokens=self.training.max_batch_tokens, pads=self.plan.pads)
+
     def _loss_sum(self, network: torch.nn.Module, rows: NDArray[np.int64]) -> torch.Tensor:
         """Returns the loss summed over training rows that are computed at once."""
         train = self.data.train
@@ -155,11 +163,24 @@ class Trainer:
         return self.task.loss_sum(logits, targets, label_smoothing=self.training.label_smoothing_factor)
 
     def _compute_once(self) -> None:
-        """Computes gradients of a padded batch, and forgets them."""
-        lengths = self.data.train.lengths
-        self.model.train()
-        self._loss_sum(self.model, np.array([lengths.argmax(), lengths.argmin()])).backward()
+        """Computes gradients of a batch, a padded one where there are any, and forgets them."""
+        self._gradients_of_longest()
         self.model.zero_grad(set_to_none=True)
+
+    def _gradients_of_longest(self) -> None:
+        lengths = self.data.train.lengths
+        other = lengths.argmin() if self.plan.pads else lengths.argmax()
+        self.model.train()
+        self._loss_sum(self.model, np.array([lengths.argmax(), other])).backward()
+
+    def _leaves_weights_unused(self) -> bool:
+        """Returns whether some weights get no gradient, as a layer that the head passes by; for those DDP must look."""
+        self._gradients_of_longest()
+        unused = any(weights.requires_grad and weights.grad is None for weights in self.model.parameters())
+        self.model.zero_grad(set_to_none=True)
+        anywhere = torch.tensor([int(unused)], device=self.workers.device)
+        dist.all_reduce(anywhere)  # which experts a model asks may depend on the worker's dropout
+        return bool(anywhere.item())
 
     def _forward(
         self, network: torch.nn.Module, split: PreparedSplit, rows: NDArray[np.int64]
@@ -236,7 +257,7 @@ class Trainer:
         logits = np.zeros((len(split), len(self.plan.predictor.labels)), dtype=np.float32)
         self.model.eval()
         with torch.inference_mode():
-            for piece in micro_batches(mine, split.lengths, max_tokens=self.training.max_batch_tokens):
+            for piece in self._pieces(mine, split.lengths):
                 logits[piece] = self._forward(self.model, split, piece).float().cpu().numpy()
         self.model.train()
         if self.workers.world_size > 1:
@@ -293,6 +314,7 @@ class Trainer:
             self._write_checkpoint(folder)
             if self.best is not None:
                 self.model.load_state_dict(self.best)
+            self.model.config.get_text_config().pad_token_id = self.plan.pad_token_id
             self.model.save_pretrained(folder / checkpoint.MODEL_FOLDER)
 
         self.workers.save(write, metrics=self._shown_metrics())

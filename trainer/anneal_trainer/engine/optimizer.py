@@ -11,7 +11,7 @@ import torch
 
 from anneal_api.spec.training import LearningRateScheduler, Training
 
-_LAYER_NUMBER = re.compile(r"\.(?:layers?|h|block|blocks)\.(\d+)\.")
+_LAYER_NUMBER = re.compile(r"\.(\d+)\.")  # the first one: families call their layers by many names
 _BETAS = (0.9, 0.999)
 _EPSILON = 1e-8
 

@@ -21,6 +21,8 @@ class TrainingPlan:
         training: The manifest's part.
         selection_metric: Metric that picks the best epoch.
         threads: CPU threads of one process.
+        pads: Whether rows of different lengths may be computed together, padded; else only rows of the same length are.
+        pad_token_id: That of the saved model's configuration.
     """
 
     base: Path
@@ -29,6 +31,8 @@ class TrainingPlan:
     training: Training
     selection_metric: str
     threads: int
+    pads: bool = True
+    pad_token_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,58 +8,32 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
-from anneal_api.errors import ModelNotFound
+from anneal_serving.backends.last_token import read_last_token
+from anneal_serving.pretrained import load_classifier, load_config
 from anneal_trainer.evaluate.metrics import classification_metrics
-from anneal_trainer.quiet import quiet_libraries
+from anneal_trainer.tasks.heads import own_labels, renew_head, require_whole
 
-# The names under which the families of transformers keep their dropout.
-_DROPOUT_FIELDS = (
-    "hidden_dropout_prob",
-    "attention_probs_dropout_prob",
-    "classifier_dropout",
-    "dropout",
-    "attention_dropout",
-    "activation_dropout",
-    "seq_classif_dropout",
-    "embedding_dropout",
-    "mlp_dropout",
-    "summary_last_dropout",
-    "resid_pdrop",
-    "embd_pdrop",
-    "attn_pdrop",
-)
+_NO_RATES = ("layer", "path")
+"""Words in the names of settings that drop whole layers or residual paths, which is something else."""
 
 
 class TextClassification:
     """One label for a text."""
 
     def build_model(self, folder: Path, labels: Sequence[str], *, dropout: float | None) -> PreTrainedModel:
-        """See `TrainingTask.build_model`."""
-        config = AutoConfig.from_pretrained(folder)
-        config.id2label = dict(enumerate(labels))
-        config.label2id = {label: index for index, label in enumerate(labels)}
-        config.problem_type = "single_label_classification"
+        """See `TrainingTask.build_model`. A head in the weights is kept only where it answers these very labels."""
+        config = load_config(folder)
+        answered = own_labels(config)
+        set_labels(config, labels)
         if dropout is not None:
-            _set_dropout(config, dropout)
-        try:
-            with quiet_libraries():
-                model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
-                    folder,
-                    config=config,
-                    dtype=torch.float32,
-                    use_safetensors=True,
-                    ignore_mismatched_sizes=True,
-                )
-        except ValueError as error:
-            raise ModelNotFound(
-                f"A model of type {config.model_type} has no head for text classification.",
-                where="spec.model.source",
-                remedy="Name an encoder such as BERT, RoBERTa, DistilBERT or ModernBERT.",
-            ) from error
-        if model.config.pad_token_id is None:
-            model.config.pad_token_id = 0
+            set_dropout(config, dropout)
+        model, report = load_classifier(folder, config)
+        require_whole(model, report, str(folder))
+        if answered != tuple(labels):
+            renew_head(model, report, folder)
+        read_last_token(model)
         return model
 
     def loss_sum(
@@ -79,7 +53,21 @@ class TextClassification:
         return classification_metrics(logits, targets)
 
 
-def _set_dropout(config: PreTrainedConfig, dropout: float) -> None:
-    for field in _DROPOUT_FIELDS:
-        if hasattr(config, field):
-            setattr(config, field, dropout)
+def set_labels(config: PreTrainedConfig, labels: Sequence[str]) -> None:
+    """Makes a configuration that of a classifier of these labels."""
+    config.id2label = dict(enumerate(labels))
+    config.label2id = {label: index for index, label in enumerate(labels)}
+    config.problem_type = "single_label_classification"
+
+
+def set_dropout(config: PreTrainedConfig, dropout: float) -> None:
+    """Sets every rate of dropout that a configuration has: each family of transformers has names of its own."""
+    text = config.get_text_config()
+    for part in (config,) if text is config else (config, text):
+        for field, value in list(vars(part).items()):
+            is_rate = value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+            named = ("dropout" in field or field.endswith("pdrop")) and not any(
+                word in field for word in _NO_RATES
+            )
+            if named and is_rate:
+                setattr(part, field, dropout)
