@@ -1,4 +1,7 @@
-"""Reads csv and tsv: the standard library's csv module, strict, with row and line for every complaint."""
+"""Reads csv and tsv: the standard library's csv module, strict, with row and line for every complaint.
+
+Where the double quotes of a file are no quoting (see `quotation`), it is read as it stands, a row a line.
+"""
 
 from __future__ import annotations
 
@@ -6,37 +9,66 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 from anneal_api.errors import Problem
 from anneal_api.spec.data import Columns, DataFormat
 from anneal_trainer.data.problems import ProblemLog
+from anneal_trainer.data.quotation import (
+    QUOTE,
+    Joined,
+    Lines,
+    Quotation,
+    literal_lines,
+    quotation_of,
+    quoted_lines,
+)
 from anneal_trainer.data.records import MOST_CHARACTERS, Record, missing_columns, printable, row_place
 
 _SEPARATORS = {DataFormat.CSV: ",", DataFormat.TSV: "\t"}
+_CHUNK = 1 << 20
 _SEPARATOR_NAMES = {";": "';'", "\t": "tabs", "|": "'|'", ",": "','"}
-
-
-class _Reader(Protocol):
-    """What `csv.reader` returns; the standard library does not name it."""
-
-    line_num: int
-
-    def __next__(self) -> list[str]: ...
 
 
 def read_separated(
     stream: BinaryIO, name: str, data_format: DataFormat, columns: Columns, log: ProblemLog
 ) -> Iterator[Record]:
-    """Yields the rows of a csv or tsv file."""
+    """Yields the rows of a csv or tsv file.
+
+    Args:
+        stream: The file, at its start; it may be read several times.
+        name: The file's name in messages.
+        data_format: csv or tsv.
+        columns: Names of the columns to read.
+        log: Gets what is wrong, with row and line.
+    """
+    separator = _SEPARATORS[data_format]
+    with _field_limit(MOST_CHARACTERS):
+        quotation = Quotation()
+        if _has_quotes(stream):
+            with _decoded(stream) as text:
+                quotation = quotation_of(text, separator, columns)
+        for joined in quotation.joined:
+            log.add(_unclear(name, joined, data_format))
+        with _decoded(stream) as text:
+            lines = (literal_lines if quotation.literal else quoted_lines)(text, separator)
+            yield from _records(_numbered(lines, name, log), name, data_format, columns, log)
+
+
+@contextmanager
+def _decoded(stream: BinaryIO) -> Iterator[io.TextIOWrapper]:
+    stream.seek(0)
     # Bytes that are not UTF-8 become lone surrogates, which the check of each cell finds with row and column.
     text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
     try:
-        with _field_limit(MOST_CHARACTERS):
-            lines = csv.reader(text, delimiter=_SEPARATORS[data_format], strict=True)
-            yield from _records(_numbered(lines, name, log), name, data_format, columns, log)
+        yield text
     finally:
         text.detach()  # the stream is closed by whoever opened it
+
+
+def _has_quotes(stream: BinaryIO) -> bool:
+    stream.seek(0)
+    return any(QUOTE.encode() in chunk for chunk in iter(lambda: stream.read(_CHUNK), b""))
 
 
 def _records(
@@ -62,7 +94,7 @@ def _records(
             log.add(_ragged(row_place(name, row, line), len(cells), len(names), data_format))
 
 
-def _numbered(lines: _Reader, name: str, log: ProblemLog) -> Iterator[tuple[int, int, list[str]]]:
+def _numbered(lines: Lines, name: str, log: ProblemLog) -> Iterator[tuple[int, int, list[str]]]:
     """Yields row (the header is 0), first line and cells; blank lines are left out."""
     row = -1
     while True:
@@ -79,6 +111,18 @@ def _numbered(lines: _Reader, name: str, log: ProblemLog) -> Iterator[tuple[int,
         if cells:
             row += 1
             yield row, first_line, cells
+
+
+def _unclear(name: str, joined: Joined, data_format: DataFormat) -> Problem:
+    """Says that nobody can tell whether a row of several lines is one row or several."""
+    last = joined.line + joined.lines - 1
+    return Problem(
+        f"A double quote opens here and closes on line {last}, so {joined.lines} lines count as one row; "
+        "but each of them looks like a row of its own.",
+        row_place(name, joined.row, joined.line),
+        f'If they are rows, write the quote twice and its cell in quotes ("""So he said"); if it is one text, '
+        f"give it in json or parquet, where {data_format.value}'s quotes do not matter.",
+    )
 
 
 def _broken(where: str, error: csv.Error) -> Problem:
