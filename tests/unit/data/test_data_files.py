@@ -95,6 +95,12 @@ def test_numbers_and_booleans_become_labels_and_missing_cells_empty_texts(tmp_pa
     assert (rows.texts, rows.labels) == (["x", "", "z"], ["2", "", ""])
 
 
+def test_spaces_around_a_label_are_no_part_of_it(tmp_path: Path) -> None:
+    write(tmp_path, "d.csv", "text,label\n x , pos\ny,\u00a0pos \n")
+    rows = read(tmp_path, "d.csv")
+    assert (rows.texts, rows.labels) == ([" x ", "y"], ["pos", "pos"])
+
+
 def test_a_json_line_may_hold_unicode_line_ends(tmp_path: Path) -> None:
     write(tmp_path, "d.jsonl", '{"text": "a\u2028b\x85c", "label": "x"}\n')
     assert read(tmp_path, "d.jsonl").texts == ["a\u2028b\x85c"]
@@ -308,7 +314,7 @@ def test_whatever_the_csv_module_writes_is_read_back(
         writer = csv.writer(file, delimiter="\t" if tabs else ",", quoting=csv.QUOTE_ALL)
         writer.writerows([("text", "label"), *cells])
     rows = read(folder, name)
-    assert list(zip(rows.texts, rows.labels, strict=True)) == cells
+    assert list(zip(rows.texts, rows.labels, strict=True)) == [(text, label.strip()) for text, label in cells]
 
 
 WHOLE = {

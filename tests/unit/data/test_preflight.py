@@ -126,6 +126,34 @@ def test_good_data_has_nothing_but_the_plan() -> None:
             ),
         ),
         (
+            splits_of(train=[("new", "a\u200b")]),
+            (
+                "warning",
+                "The labels 'a', 'a\\u200b' differ in how they are written only, and count as different.",
+                "spec.data.train, column label",
+            ),
+        ),
+        (
+            splits_of(train=[("new", "\u200bc")]),
+            (
+                "warning",
+                "1 label with an invisible character at one end: '\\u200bc'.",
+                "spec.data.train, column label",
+            ),
+        ),
+        (
+            splits_of(test=[("new", "A"), ("newer", "A")]),
+            (
+                "error",
+                "The label 'A' of 2 test rows is written 'a' in the training rows.",
+                "test.csv, rows 1, 2, column label",
+            ),
+        ),
+        (
+            splits_of(train=[("\u200b\ufeff", "a"), ("\u3164", "b"), ("fine", "a")]),
+            ("error", "2 texts of the train rows are empty.", "train.csv, rows 1, 2, column text"),
+        ),
+        (
             splits_of(train=[("same", "a"), ("other", "b"), ("Same ", "a"), ("SAME", "a")]),
             ("warning", "2 train rows (0.2%) repeat an earlier text.", "train.csv, rows 3, 4, column text"),
         ),

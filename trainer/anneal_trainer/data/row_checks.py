@@ -6,7 +6,7 @@ Findings name files, rows and columns and quote labels, never texts: they are pu
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -14,6 +14,15 @@ from numpy.typing import NDArray
 
 from anneal_api.report import Finding
 from anneal_api.spec.data import Columns
+from anneal_api.texts import is_blank
+from anneal_trainer.data.label_forms import (
+    differ_in_case_only,
+    escaped,
+    has_invisible_ends,
+    quoted,
+    same_among,
+    same_labels,
+)
 from anneal_trainer.data.problems import did_you_mean, listed
 from anneal_trainer.data.rows import Rows, Splits, place, row_hashes
 
@@ -48,11 +57,11 @@ def check_rows(splits: Splits, columns: Columns) -> Iterator[Finding]:
 
 def check_cells(name: str, rows: Rows, columns: Columns) -> Iterator[Finding]:
     """Finds empty texts and missing labels of one split."""
-    empty = [index for index, text in enumerate(rows.texts) if not text.strip()]
+    empty = [index for index, text in enumerate(rows.texts) if is_blank(text)]
     if empty:
         what = f"{_count(empty, 'text')} of the {name} rows {_is(empty)} empty."
         yield error(what, places(rows, empty, columns.text), "Fill them in or leave the rows out.")
-    unlabeled = [index for index, label in enumerate(rows.labels) if not label.strip()]
+    unlabeled = [index for index, label in enumerate(rows.labels) if is_blank(label)]
     if unlabeled:
         what = f"{_count(unlabeled, 'label')} of the {name} rows {_is(unlabeled)} missing."
         yield error(what, places(rows, unlabeled, columns.label), "Fill them in or leave the rows out.")
@@ -60,7 +69,7 @@ def check_cells(name: str, rows: Rows, columns: Columns) -> Iterator[Finding]:
 
 def check_labels(splits: Splits, columns: Columns) -> Iterator[Finding]:
     """Finds too few labels, labels that training never sees, and labels that differ in writing only."""
-    known = Counter(label for label in splits.train.labels if label.strip())
+    known = Counter(label for label in splits.train.labels if not is_blank(label))
     column = f"column {columns.label}"
     if len(known) > _MOST_DISTINCT * len(splits.train) > _FEWEST_ROWS_TO_TELL:
         what = f"The {len(splits.train)} training rows have {len(known)} different labels."
@@ -74,29 +83,30 @@ def check_labels(splits: Splits, columns: Columns) -> Iterator[Finding]:
         if absent:
             what = f"No {name} row has the label {listed(absent)}, so it is not scored."
             yield warning(what, f"spec.data.{name}, {column}", "Add rows of it.")
-    spellings: dict[str, list[str]] = {}
-    for label in sorted(known):
-        spellings.setdefault(" ".join(label.casefold().split()), []).append(label)
-    for same in spellings.values():
-        if len(same) > 1:
-            what = f"The labels {listed(same)} differ in case or spaces only, and count as different."
-            yield warning(
-                what, f"spec.data.train, {column}", "Write them the same way if they mean the same."
-            )
+    yield from _check_writing(known, f"spec.data.train, {column}")
+
+
+def _check_writing(known: Counter[str], where: str) -> Iterator[Finding]:
+    """Finds labels that seem to mean the same, and labels that hold what nobody sees."""
+    for same in same_labels(known):
+        how = "case or spaces" if differ_in_case_only(same) else "how they are written"
+        what = f"The labels {', '.join(quoted(same))} differ in {how} only, and count as different."
+        yield warning(what, where, "Write them the same way if they mean the same.")
+    marked = [label for label in sorted(known) if has_invisible_ends(label)]
+    if marked:
+        shown = ", ".join(f"'{escaped(label)}'" for label in marked[:_EXAMPLES])
+        what = f"{_count(marked, 'label')} with an invisible character at one end: {shown}."
+        yield warning(what, where, "Take it out: the served model answers with it.")
 
 
 def _check_unseen(name: str, rows: Rows, known: Counter[str], columns: Columns) -> Iterator[Finding]:
     unseen: dict[str, list[int]] = {}
     for index, label in enumerate(rows.labels):
-        if label.strip() and label not in known:
+        if not is_blank(label) and label not in known:
             unseen.setdefault(label, []).append(index)
     for label, where in list(unseen.items())[:_EXAMPLES]:
-        meant = did_you_mean(label, known)
-        yield error(
-            f"The label '{label}' of {_count(where, f'{name} row')} is not among the training rows.",
-            places(rows, where, columns.label),
-            f"Did you mean '{meant}'?" if meant else f"The training labels are {listed(sorted(known))}.",
-        )
+        what, remedy = unseen_label(label, _count(where, f"{name} row"), known)
+        yield error(what, places(rows, where, columns.label), remedy)
     if len(unseen) > _EXAMPLES:
         what = f"{len(unseen) - _EXAMPLES} more labels of the {name} rows are not among the training rows."
         yield error(
@@ -104,11 +114,31 @@ def _check_unseen(name: str, rows: Rows, known: Counter[str], columns: Columns) 
         )
 
 
+def unseen_label(label: str, of_rows: str, known: Collection[str]) -> tuple[str, str]:
+    """Returns what is wrong with a label that training never sees, and what to do about it.
+
+    Args:
+        label: The label.
+        of_rows: The rows that have it, in words, for example `2 test rows`.
+        known: The labels of the training rows.
+    """
+    same = same_among(label, known)
+    if same:
+        one, other = quoted([label, same])
+        what = f"The label {one} of {of_rows} is written {other} in the training rows."
+        return what, "Write it the same way everywhere."
+    meant = did_you_mean(label, known)
+    return (
+        f"The label '{label}' of {of_rows} is not among the training rows.",
+        f"Did you mean '{meant}'?" if meant else f"The training labels are {listed(sorted(known))}.",
+    )
+
+
 def check_repetitions(
     name: str, rows: Rows, hashes: NDArray[np.uint64], columns: Columns
 ) -> Iterator[Finding]:
     """Finds texts that are there several times in one split, and those with contradictory labels."""
-    groups = [group for group in _same(hashes) if rows.texts[group[0]].strip()]
+    groups = [group for group in _same(hashes) if not is_blank(rows.texts[group[0]])]
     conflicting = [group for group in groups if len({rows.labels[index] for index in group}) > 1]
     if conflicting:
         first = ", ".join(
@@ -132,7 +162,7 @@ def check_leakage(splits: Splits, hashes: dict[str, NDArray[np.uint64]]) -> Iter
     for one, other in combinations(by_name, 2):
         rows = by_name[other]
         shared = np.flatnonzero(np.isin(hashes[other], hashes[one])).tolist()
-        leaked = [index for index in shared if rows.texts[index].strip()]
+        leaked = [index for index in shared if not is_blank(rows.texts[index])]
         if not leaked:
             continue
         share = len(leaked) / len(rows)
@@ -148,7 +178,7 @@ def check_leakage(splits: Splits, hashes: dict[str, NDArray[np.uint64]]) -> Iter
 
 def check_balance(splits: Splits, columns: Columns) -> Iterator[Finding]:
     """Finds labels that training hardly sees."""
-    counts = Counter(label for label in splits.train.labels if label.strip())
+    counts = Counter(label for label in splits.train.labels if not is_blank(label))
     total = sum(counts.values())
     # With many labels, 5 % is more than a fair share: then half of that share is what counts as rare.
     rare_share = min(_RARE_SHARE, 0.5 / max(1, len(counts)))

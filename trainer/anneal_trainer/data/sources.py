@@ -25,8 +25,8 @@ from anneal_trainer.data.rows import Rows
 def read_rows(source: DataSource, columns: Columns, *, default_split: str, base_folder: Path) -> Rows:
     """Reads all rows of a source into memory.
 
-    Labels that are numbers or booleans become text: 1 and 1.0 -> `1`, true -> `true`. Missing cells become
-    empty texts, which preflight reports. Nothing else is changed.
+    Labels that are numbers or booleans become text: 1 and 1.0 -> `1`, true -> `true`. Spaces around a label are left
+    out. Missing cells become empty texts. Nothing else is changed.
 
     Args:
         source: What to read.
@@ -88,7 +88,7 @@ def _append(rows: Rows, records: Iterator[Record], name: str, columns: Columns, 
 
 
 def _text_of(value: object) -> tuple[str, Problem | None]:
-    if value is None:
+    if _is_missing(value):
         return "", None
     if isinstance(value, str):
         return value, _unreadable(value)
@@ -96,17 +96,21 @@ def _text_of(value: object) -> tuple[str, Problem | None]:
 
 
 def _label_of(value: object) -> tuple[str, Problem | None]:
-    # Tables with missing numbers hold 1 as 1.0 and a missing one as NaN.
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    if _is_missing(value):
         return "", None
     if isinstance(value, str):
-        return value, _unreadable(value)
+        return value.strip(), _unreadable(value)
     if isinstance(value, int):
         return str(value).lower(), None
+    # Tables with missing numbers hold 1 as 1.0.
     if isinstance(value, float):
         return (str(int(value)) if value.is_integer() else str(value)), None
     what = f"The cell is {kind_of(value)}, not a label."
     return "", Problem(what, "", "A label is a text, a number or a boolean.")
+
+
+def _is_missing(value: object) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def _unreadable(text: str) -> Problem | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from anneal_api.errors import DataInvalid, Problem
 from anneal_api.spec.data import Data, DataSource, Split
+from anneal_api.texts import is_blank
 from anneal_trainer.data.problems import ProblemLog
 from anneal_trainer.data.rows import Rows, Splits, normalize
 from anneal_trainer.data.sources import read_rows
@@ -67,7 +68,7 @@ def cut(
     log = ProblemLog()
     parts: dict[str, list[int]] = {name: [] for name in ("train", *fractions)}
     for label, members in _strata(rows, stratify=split.stratify).items():
-        if split.stratify and not label.strip():
+        if split.stratify and is_blank(label):
             parts["train"].extend(members)
         elif len(members) < len(parts):
             log.add(_too_few(label, len(members), len(parts), label_column, stratify=split.stratify))
