@@ -94,6 +94,15 @@ def ready() -> dict[str, Any]:
             {"name": "prepare", "reused": True, "seconds": 4.0},
             {"name": "train", "reused": False, "seconds": 220.0},
         ],
+        droppedRows=[
+            {
+                "split": "train",
+                "reason": "empty text",
+                "rows": 1200,
+                "where": "train.csv, row 3, column text",
+            },
+            {"split": "test", "reason": "label not in training", "rows": 1, "where": "test.csv, row 9"},
+        ],
         score="f1 0.9100",
         metrics={"f1": 0.91, "accuracy": 0.905},
         gate=[

@@ -12,7 +12,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from anneal_api.errors import Reason
-from anneal_api.report import GateReport, Score, StageRecord, VariantReport
+from anneal_api.report import DroppedRows, GateReport, Score, StageRecord, VariantReport
 from anneal_api.schema import ApiModel
 
 MAX_REPORT_BYTES = 64 * 1024
@@ -109,6 +109,8 @@ class PartReport(ApiModel):
     """Stage that runs now; empty before the first and after the last."""
     stages: list[StageRecord] = Field(default_factory=list)
     """Stages that are done."""
+    dropped: list[DroppedRows] = Field(default_factory=list)
+    """Rows of the data that were left out; of the part that ran preflight."""
     progress: PartProgress | None = None
     """How far training is; the train part only."""
     resumed_from: int | None = None

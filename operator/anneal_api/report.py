@@ -276,6 +276,21 @@ class Finding(ApiModel):
     """What to do about it."""
 
 
+class DroppedRows(ApiModel):
+    """Rows of one split that were left out for one reason."""
+
+    split: str
+    """The split that lost them: `train`, `validation` or `test`."""
+    reason: str
+    """Why: `empty text`, `no label` or `label not in training`."""
+    rows: int
+    """How many."""
+    of: int
+    """How many rows the split had with them; for `train`, before validation and test are cut out of it."""
+    where: str
+    """File, the first rows, and the column."""
+
+
 class DataSummary(ApiModel):
     """The rows, as preflight and prepare saw them."""
 
@@ -287,6 +302,8 @@ class DataSummary(ApiModel):
     """`train`, `validation`, `test`."""
     findings: list[Finding]
     """What preflight saw."""
+    dropped: list[DroppedRows] = Field(default_factory=list)
+    """Rows that were left out, per split and reason."""
 
 
 class StageRecord(ApiModel):

@@ -185,6 +185,19 @@ class StageStatus(ApiModel):
     """How long it took when it ran."""
 
 
+class DroppedRowsStatus(ApiModel):
+    """Rows of one split that were left out for one reason."""
+
+    split: str
+    """The split that lost them: `train`, `validation` or `test`."""
+    reason: str
+    """Why: `empty text`, `no label` or `label not in training`."""
+    rows: int
+    """How many."""
+    where: str = ""
+    """File, the first rows, and the column."""
+
+
 class GateLine(ApiModel):
     """One bar of the gate table."""
 
@@ -300,6 +313,8 @@ class FineTuneJobStatus(ApiModel):
     """How far the job is."""
     stages: list[StageStatus] = Field(default_factory=list, max_length=32)
     """Stages that are done."""
+    dropped_rows: list[DroppedRowsStatus] = Field(default_factory=list, max_length=20)
+    """Rows of the data that were left out, per split and reason."""
     score: str = ""
     """The leading metric of the newest result, for the SCORE column."""
     metrics: dict[str, Score] = Field(default_factory=dict)

@@ -13,6 +13,7 @@ from anneal_api.status import (
     Condition,
     ConditionStatus,
     ConditionType,
+    DroppedRowsStatus,
     FailedAttempt,
     FineTuneJobStatus,
     GateLine,
@@ -66,6 +67,7 @@ def job_view(job: SeenJob, times: Times) -> RenderableType:
     variant = next((each.name for each in status.variants if each.verdict.startswith(_SELECTED)), "")
     tables = [
         _failures(status.failures, job.generation, times),
+        _dropped(status.dropped_rows),
         _gate(status.gate, variant),
         _variants(status.variants),
         _versions(status.versions, times),
@@ -198,6 +200,20 @@ def _failures(failures: Sequence[FailedAttempt], generation: int, times: Times) 
             number += f" of generation {failed.generation}"
         why = Text(failed.reason.value, "red")
         table.add_row(number, failed.part.value, times.ago(failed.at), why, Text(told) + hint)
+    return table
+
+
+def _dropped(dropped: Sequence[DroppedRowsStatus]) -> Table | None:
+    if not dropped:
+        return None
+    table = _table("Rows left out", "split", "rows", "why", "where", right=("rows",), wide=("where",))
+    for each in dropped:
+        table.add_row(
+            printable(each.split, one_line=True),
+            f"{each.rows:,}",
+            printable(each.reason, one_line=True),
+            printable(each.where, one_line=True),
+        )
     return table
 
 

@@ -115,7 +115,11 @@ class Pipeline:
     def prepare(self) -> None:
         """Looks at the data and tokenizes it: everything that can go wrong before a GPU is asked for."""
         identity = self.base.revision, self.data_digest
-        self._run(stage_keys.preflight(self.spec, *identity, processes=self.group.processes), self._preflight)
+        dropped = [each.record for each in self.splits.left_out]
+        processes = self.group.processes
+        self._run(
+            stage_keys.preflight(self.spec, *identity, dropped=dropped, processes=processes), self._preflight
+        )
         self._run(stage_keys.prepare(self.spec, *identity), self._prepare)
         self._hand_over()
 
@@ -253,7 +257,7 @@ class Pipeline:
             traits=traits,
             noticed=noticed,
         )
-        _write(folder / "summary.json", summary.model_dump_json(indent=1))
+        _write(folder / preflight.SUMMARY_FILE, summary.model_dump_json(indent=1))
         preflight.refuse_errors(summary.findings)
 
     def _prepare(self, folder: Path) -> None:

@@ -5,11 +5,11 @@ A stage's revision is raised when its code changes what it produces, so that res
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from anneal_api.job import FineTuneJobSpec
 from anneal_api.published import PublishedModel
-from anneal_trainer.architecture.traits import Traits
+from anneal_api.report import DroppedRows
 from anneal_trainer.evaluate.selection import selection_metric, shown_metrics
 from anneal_trainer.stages import Stage, StageResult
 
@@ -23,13 +23,16 @@ SHAPELESS_FIELDS = {"data": {"secret_ref"}}
 """Fields in those parts that shape nothing: what opens the data is none of them."""
 
 
-def preflight(spec: FineTuneJobSpec, model: str, data: str, *, processes: int) -> Stage:
+def preflight(
+    spec: FineTuneJobSpec, model: str, data: str, *, dropped: Sequence[DroppedRows] = (), processes: int
+) -> Stage:
     """Returns what preflight depends on: rows, model, and the plan whose cost it estimates.
 
     Args:
         spec: The job's spec.
         model: Revision of the base model.
         data: Digest of the rows.
+        dropped: Rows that were left out: the digest does not see them.
         processes: Training processes.
     """
     plan = spec.training.model_dump(
@@ -39,7 +42,15 @@ def preflight(spec: FineTuneJobSpec, model: str, data: str, *, processes: int) -
     return Stage(
         "preflight",
         2,
-        {"data": data, "columns": columns, "model": model, "training": plan, "processes": processes},
+        {
+            "data": data,
+            "columns": columns,
+            "invalidRows": spec.data.invalid_rows.model_dump(mode="json"),
+            "dropped": [each.model_dump(mode="json") for each in dropped],
+            "model": model,
+            "training": plan,
+            "processes": processes,
+        },
     )
 
 

@@ -56,6 +56,22 @@ class Columns(ApiModel):
     """Column with the label."""
 
 
+class InvalidRowsAction(StrEnum):
+    """What happens to rows that nothing can be learned from."""
+
+    DROP = "Drop"
+    REFUSE = "Refuse"
+
+
+class InvalidRows(ApiModel):
+    """What happens to rows with an empty text, without a label, or with a label that training never sees."""
+
+    action: InvalidRowsAction = InvalidRowsAction.DROP
+    """`Drop`: they are left out and counted, before the splits are cut. `Refuse`: one of them stops the run."""
+    max_share: float = Field(default=0.02, ge=0, lt=1)
+    """Share of its rows that each split may lose; one that loses more stops the run."""
+
+
 class EvalSetKind(StrEnum):
     """What an extra evaluation set is for."""
 
@@ -85,6 +101,8 @@ class Data(ApiModel):
     """Cuts validation and test rows out of `train`."""
     columns: Columns = Field(default_factory=Columns)
     """Which columns hold what."""
+    invalid_rows: InvalidRows = Field(default_factory=InvalidRows)
+    """What happens to rows with an empty text, without a label, or with a label that training never sees."""
     secret_ref: SecretRef | None = None
     """Secret that opens the buckets with the data (`s3://`): `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, where
     needed, `AWS_SESSION_TOKEN`, `AWS_REGION`, and `AWS_ENDPOINT_URL` of a store that is not Amazon's."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from anneal_api.attempt import Part, PartReport, PublishedResult
 from anneal_api.report import GateRow, VariantReport
 from anneal_api.status import (
+    DroppedRowsStatus,
     FineTuneJobStatus,
     GateLine,
     Phase,
@@ -26,6 +27,7 @@ _PERCENT_OF_PHASE = {Phase.DEPLOYING: 95, Phase.READY: 100, Phase.SUCCEEDED: 100
 _MOST_LINES = 64
 _MOST_VARIANTS = 32
 _MOST_STAGES = 32
+_MOST_DROPPED = 20
 _LONGEST_WORDS = 256
 _LONGEST_NAME = 64
 _MOST = 2**53
@@ -73,6 +75,24 @@ def stages_of(reports: Iterable[PartReport], before: Sequence[StageStatus]) -> l
     order = {name: index for index, name in enumerate(_STAGES)}
     return sorted(found.values(), key=lambda stage: (order.get(stage.name, len(order)), stage.name))[
         :_MOST_STAGES
+    ]
+
+
+def dropped_rows_of(
+    reports: Iterable[PartReport], before: Sequence[DroppedRowsStatus]
+) -> list[DroppedRowsStatus]:
+    """Returns the rows that preflight left out: what reports tell, else what was known already."""
+    told = [report for report in reports if any(stage.name == "preflight" for stage in report.stages)]
+    if not told:
+        return list(before)
+    return [
+        DroppedRowsStatus(
+            split=shortened(each.split, _LONGEST_NAME),
+            reason=shortened(each.reason, _LONGEST_NAME),
+            rows=count(each.rows),
+            where=shortened(each.where, _LONGEST_WORDS),
+        )
+        for each in told[-1].dropped[:_MOST_DROPPED]
     ]
 
 

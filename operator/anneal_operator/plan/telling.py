@@ -21,7 +21,14 @@ from anneal_operator.plan.actions import Action, Plan
 from anneal_operator.plan.announcing import announcements
 from anneal_operator.plan.conditions import Says, conditions_of
 from anneal_operator.plan.course import Course
-from anneal_operator.plan.display import count, progress_of, served_words, stages_of, with_result
+from anneal_operator.plan.display import (
+    count,
+    dropped_rows_of,
+    progress_of,
+    served_words,
+    stages_of,
+    with_result,
+)
 from anneal_operator.plan.memory import Memory
 from anneal_operator.plan.moments import written
 from anneal_operator.plan.observed import Observed
@@ -114,6 +121,7 @@ def _status(observed: Observed, memory: Memory, outcome: Outcome) -> FineTuneJob
             before.progress if generation_goes_on else None,
         ),
         "stages": stages_of(reports.values(), before.stages if generation_goes_on else ()),
+        "dropped_rows": dropped_rows_of(reports.values(), before.dropped_rows if generation_goes_on else ()),
         "versions": list(service.versions),
         "served_version": served,
         "traffic": traffic,

@@ -49,6 +49,9 @@ def test_a_served_job_shows_everything_that_came_out() -> None:
     ]
     assert row(text, "attempt") == ["attempt", "2, finish since 2026-03-02T14:10:00Z, resumed from step 400"]
     assert row(text, "stages") == ["stages", "preflight 1.2 s, prepare reused, train 3 min 40 s"]
+    assert "Rows left out" in text
+    assert row(text, "train", "1,200") == ["train", "1,200", "empty text", "train.csv, row 3, column text"]
+    assert row(text, "test", "1") == ["test", "1", "label not in training", "test.csv, row 9"]
     assert row(text, "metrics") == ["metrics", "f1 0.9100, accuracy 0.9050"]
     assert row(text, "serves") == ["serves", "v1 100%"]
     assert row(text, "url") == ["url", "http://reviews.team-a.svc"]

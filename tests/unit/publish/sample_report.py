@@ -424,6 +424,22 @@ def _data(names: list[str], *, hostile: bool) -> dict[str, Any]:
         "digest": "blake2b:5f1c0d7e9b3a4c62" * 2,
         "labels": names,
         "splits": {"train": split(4000), "validation": split(870), "test": split(872)},
+        "dropped": [
+            {
+                "split": "train",
+                "reason": HOSTILE if hostile else "empty text",
+                "rows": 21,
+                "of": 4021,
+                "where": HOSTILE if hostile else "train.csv, rows 7, 9 and 19 more, column text",
+            },
+            {
+                "split": "test",
+                "reason": "label not in training",
+                "rows": 3,
+                "of": 875,
+                "where": "test.csv, rows 1, 2, 3, column label",
+            },
+        ],
         "findings": [
             {
                 "level": "warning",

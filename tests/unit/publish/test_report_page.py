@@ -72,6 +72,8 @@ def test_page_holds_the_key_number_of_every_section(labels: int) -> None:
         "Expected calibration error 0.0272",
         "test.csv:17",
         "12 rows of train.csv are in there twice",
+        "Rows left out",
+        "train.csv, rows 7, 9 and 19 more, column text",
         "3 min 39 s",
         "batchSize: 32",
         "AMD EPYC 7B13",

@@ -11,7 +11,7 @@ import json
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
@@ -29,7 +29,7 @@ from anneal_api.attempt import (
     PartState,
     PublishedResult,
 )
-from anneal_api.report import StageRecord
+from anneal_api.report import DroppedRows, StageRecord
 from anneal_trainer.cluster.environment import Assignment
 from anneal_trainer.cluster.report_size import fitted
 
@@ -129,6 +129,10 @@ class Reporter:
         self._changes.put(
             lambda report: report.model_copy(update={"stage": "", "stages": [*report.stages, record]})
         )
+
+    def rows_dropped(self, dropped: Sequence[DroppedRows]) -> None:
+        """Preflight left rows out."""
+        self._change(dropped=list(dropped))
 
     def progressed(self, progress: PartProgress, *, resumed_from: int | None = None) -> None:
         """Training went on."""

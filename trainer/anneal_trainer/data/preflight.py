@@ -20,10 +20,14 @@ from anneal_api.spec.training import Training
 from anneal_trainer.architecture.traits import Traits
 from anneal_trainer.base_model import BaseModel, ModelDescription, describe
 from anneal_trainer.data.estimate import EFFICIENCY, Machine, estimate, this_machine
+from anneal_trainer.data.invalid_rows import findings_of
 from anneal_trainer.data.prepared import label_order
 from anneal_trainer.data.problems import MOST_SHOWN
 from anneal_trainer.data.row_checks import check_rows, error, note, places, warning
 from anneal_trainer.data.rows import Rows, Splits, digest
+
+SUMMARY_FILE = "summary.json"
+"""Where the preflight stage keeps what it saw."""
 
 _CHUNK_ROWS = 4096
 _MOST_TRUNCATED = 0.05
@@ -83,6 +87,7 @@ def inspect(
     """
     traits = traits or Traits()
     findings = [
+        *findings_of(splits.left_out, spec.data.invalid_rows.max_share),
         *check_rows(splits, spec.data.columns),
         *_check_architecture(traits),
         *_check_lengths(splits, spec, lengths, traits.longest or model.max_positions),
@@ -116,7 +121,13 @@ def summarize(
     summaries = {
         name: _split_summary(rows, lengths.of(name), labels, max_length) for name, rows in splits.items()
     }
-    return DataSummary(digest=digest(splits), labels=list(labels), splits=summaries, findings=list(findings))
+    return DataSummary(
+        digest=digest(splits),
+        labels=list(labels),
+        splits=summaries,
+        findings=list(findings),
+        dropped=[each.record for each in splits.left_out],
+    )
 
 
 def summary_of(

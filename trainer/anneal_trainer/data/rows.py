@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from anneal_api.report import DroppedRows
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
@@ -38,12 +40,48 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Rows of one split that are not used, for one reason.
+
+    Attributes:
+        split: The split.
+        reason: Why, in a few words that are always the same.
+        rows: How many.
+        of: Rows of the split with them.
+        where: Where the first of them are, in words.
+        what: What is wrong with them, half a sentence.
+        remedy: What to do about it, half a sentence.
+    """
+
+    split: str
+    reason: str
+    rows: int
+    of: int
+    where: str
+    what: str
+    remedy: str
+
+    @property
+    def record(self) -> DroppedRows:
+        """What the report says of them."""
+        return DroppedRows(split=self.split, reason=self.reason, rows=self.rows, of=self.of, where=self.where)
+
+
+@dataclass(frozen=True, slots=True)
 class Splits:
-    """The rows to learn from, to select on and to judge by."""
+    """The rows to learn from, to select on and to judge by.
+
+    Attributes:
+        train: Rows to learn from.
+        validation: Rows that pick checkpoints and variants.
+        test: Rows that the gate reads.
+        left_out: What is not among them, although the sources have it.
+    """
 
     train: Rows
     validation: Rows
     test: Rows
+    left_out: tuple[LeftOut, ...] = ()
 
     def items(self) -> Iterator[tuple[str, Rows]]:
         """Yields name and rows of each split: train, validation, test."""

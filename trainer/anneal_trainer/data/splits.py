@@ -9,20 +9,28 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from anneal_api.errors import DataInvalid, Problem
-from anneal_api.spec.data import Data, DataSource, Split
+from anneal_api.spec.data import Data, DataSource, InvalidRowsAction, Split
 from anneal_api.texts import is_blank
+from anneal_trainer.data.invalid_rows import (
+    files_without_rows,
+    problems_of,
+    without_blanks,
+    without_unseen_labels,
+)
 from anneal_trainer.data.problems import ProblemLog
-from anneal_trainer.data.rows import Rows, Splits, normalize
+from anneal_trainer.data.rows import LeftOut, Rows, Splits, normalize
 from anneal_trainer.data.sources import read_rows
 
 _CUT_FIELDS = ("validation", "test")
+_UNUSABLE = "The data cannot be trained on."
 
 
 def load_splits(data: Data, *, base_folder: Path) -> Splits:
-    """Reads train, validation and test rows.
+    """Reads train, validation and test rows; those that cannot be used are left out where the manifest says so.
 
     Args:
         data: The manifest's data part.
@@ -37,15 +45,36 @@ def load_splits(data: Data, *, base_folder: Path) -> Splits:
     sources = {"train": data.train, "validation": data.validation, "test": data.test}
     read = {name: _read(name, source, data, base_folder, log) for name, source in sources.items() if source}
     log.raise_any("The data cannot be read.", where="spec.data")
+    if data.invalid_rows.action is not InvalidRowsAction.DROP:
+        return _cut_out(read, data)
+    left_out: list[LeftOut] = []
+    for name, rows in read.items():
+        read[name], blank = without_blanks(name, rows, data.columns)
+        left_out += blank
+        for problem in files_without_rows(rows, read[name]):
+            log.add(problem)
+    too_many = problems_of(left_out, data.invalid_rows.max_share)
+    if log.count:
+        raise DataInvalid(_UNUSABLE, where="spec.data", problems=[*log.problems, *too_many])
+    try:
+        splits = _cut_out(read, data)
+    except DataInvalid as error:
+        if not too_many:
+            raise
+        raise DataInvalid(_UNUSABLE, where="spec.data", problems=[*too_many, *error.problems]) from error
+    splits, unseen = without_unseen_labels(splits, left_out, data.columns)
+    return replace(splits, left_out=(*left_out, *unseen))
+
+
+def _cut_out(read: dict[str, Rows], data: Data) -> Splits:
+    """Returns the splits: those that have a source, and the others cut out of the training rows."""
     fractions = {field: getattr(data.split, field) for field in _CUT_FIELDS if field not in read}
     if not fractions:
         return Splits(read["train"], read["validation"], read["test"])
     parts = cut(read["train"], fractions, split=data.split, label_column=data.columns.label)
-    return Splits(
-        parts["train"],
-        read["validation"] if "validation" in read else parts["validation"],
-        read["test"] if "test" in read else parts["test"],
-    )
+    own = {name: rows for name, rows in read.items() if name != "train"}
+    by_name = {**parts, **own}
+    return Splits(by_name["train"], by_name["validation"], by_name["test"])
 
 
 def cut(

@@ -80,11 +80,12 @@ def _check(cluster: ModelCluster) -> None:
 def test_any_report(phase, data):
     cluster = at_work(phase)
     (body,) = cluster.active_parts_bodies()
-    stages = [{"name": "train", "key": "k", "reused": False, "seconds": 1.0}]
+    stages = [{"name": name, "key": "k", "reused": False, "seconds": 1.0} for name in ("preflight", "train")]
     state = data.draw(st.sampled_from(["Running", "Succeeded", "Failed"]))
     more: dict[str, Any] = {"stage": "train", "stages": stages, "resumedFrom": 3, "progress": _PROGRESS}
     if state == "Failed":
         more["failure"] = failure("UserCode")
+    more["dropped"] = [{"split": "train", "reason": "no label", "rows": 1, "of": 9, "where": "d.csv, row 1"}]
     if phase == "Finishing":
         more["published"] = published(1)
     cluster.report(body, state, **more)

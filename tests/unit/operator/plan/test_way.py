@@ -119,6 +119,22 @@ def test_training_is_followed_while_it_runs():
     assert cluster.status["stages"] == [{"name": "train", "reused": False, "seconds": 1.5}]
 
 
+def test_rows_that_preflight_left_out_are_told_until_other_rows_are_read():
+    cluster = ModelCluster()
+    cluster.go(until="Preparing")
+    cluster.work()
+    (body,) = cluster.active_parts_bodies()
+    where = "train.csv, row 3, column text"
+    left_out = {"split": "train", "reason": "empty text", "rows": 2, "of": 100, "where": where}
+    stages = [{"name": "preflight", "key": "k", "reused": False, "seconds": 1.5}]
+    cluster.report(body, "Running", stage="prepare", stages=stages, dropped=[left_out] * 30)
+    cluster.settle()
+    told = {"split": "train", "reason": "empty text", "rows": 2, "where": where}
+    assert cluster.status["droppedRows"] == [told] * 20
+    cluster.go(until="Training")
+    assert cluster.status["droppedRows"][0] == told
+
+
 def test_a_loss_that_is_no_number_breaks_no_status():
     cluster = ModelCluster()
     cluster.go(until="Training")

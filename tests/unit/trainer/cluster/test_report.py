@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -16,7 +17,9 @@ from anneal_api.errors import Reason
 from anneal_api.report import StageRecord
 from anneal_trainer.cluster.configmap import ApiAccess, ConfigMapKey
 from anneal_trainer.cluster.environment import Assignment
+from anneal_trainer.cluster.observer import ReportingObserver
 from anneal_trainer.cluster.report import Patience, Reporter
+from anneal_trainer.stages import StageResult
 
 FAST = Patience(between=0.05, first_retry=0.02, longest_retry=0.1, last=20.0, hopeless=0.3)
 FAILURE = PartFailure(reason=Reason.DATA_INVALID, message="row 7 is empty")
@@ -46,6 +49,24 @@ def wait_for(happened: Callable[[], bool]) -> None:
     while not happened():
         assert time.monotonic() < deadline, "it never happened"
         time.sleep(0.01)
+
+
+def test_rows_that_preflight_left_out_are_reported_and_its_warnings_logged(
+    server, assignment, write, tmp_path, caplog
+):
+    dropped = [
+        {"split": "test", "reason": "no label", "rows": 2, "of": 99, "where": "t.csv, rows 3, 4, column y"}
+    ]
+    finding = {"level": "warning", "what": "2 rows are left out.", "where": "t.csv, row 3", "remedy": "Look."}
+    summary = {"digest": "d", "labels": ["a"], "splits": {}, "findings": [finding], "dropped": dropped}
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    with Reporter(assignment, write, patience=FAST) as reporter:
+        ReportingObserver(reporter).finished(
+            StageResult("preflight", "k", tmp_path, "d", reused=False, seconds=1.0)
+        )
+        reporter.succeeded()
+    assert server.reports[-1]["dropped"] == dropped
+    assert "t.csv, row 3: 2 rows are left out. Look." in caplog.text
 
 
 def test_every_report_says_whose_it_is(server, assignment, write):
