@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import Any, Never
 
 from anneal_api.errors import RequestInvalid
+from anneal_api.texts import is_blank
 from anneal_serving.codecs.text_classification import is_unicode
 
 
@@ -153,7 +154,7 @@ def _checked_item(item: object, where: str, limits: Limits) -> str:
 def _checked_text(text: object, where: str, limits: Limits) -> str:
     if not isinstance(text, str):
         raise _unprocessable("wrong_type", f"The text is {_kind(text)}, not a string.", where, _EXAMPLE)
-    if not text or text.isspace():
+    if is_blank(text):
         raise _unprocessable("empty", "The text is empty.", where, "Send at least one word.")
     if len(text) > limits.max_characters:
         raise _unprocessable(

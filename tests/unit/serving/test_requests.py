@@ -54,6 +54,8 @@ def test_one_text_and_several_texts_are_understood() -> None:
         (b'{"text": ["good"]}', 422, "wrong_type", "text"),
         (b'{"text": ""}', 422, "empty", "text"),
         (b'{"text": " \\n\\u3000"}', 422, "empty", "text"),
+        (b'{"text": "\\u200b\\ufeff\\u3164"}', 422, "empty", "text"),
+        (b'{"inputs": ["good", "\\u00ad"]}', 422, "empty", "inputs[1]"),
         (b'{"text": "01234567890"}', 422, "too_long", "text"),
         (b'{"text": "\\ud800"}', 422, "not_unicode", "text"),
         (b'{"inputs": "good"}', 422, "wrong_type", "inputs"),
