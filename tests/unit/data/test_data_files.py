@@ -172,7 +172,8 @@ def test_a_text_longer_than_the_csv_modules_own_limit_is_read(tmp_path: Path) ->
         (
             "d.csv",
             b"text,label\nok,a\nna\xefve,b\n",
-            "d.csv, row 2 (line 3), column text: The cell is not valid UTF-8. Save the file as UTF-8.",
+            "d.csv, row 2 (line 3), column text: The cell is not valid UTF-8. Save the file as UTF-8; it seems to "
+            "be written in Windows-1252 or Latin-1.",
         ),
         (
             "d.csv",
@@ -205,7 +206,12 @@ def test_a_text_longer_than_the_csv_modules_own_limit_is_read(tmp_path: Path) ->
             "...}], or "
             '{"data": [...]} around it.',
         ),
-        ("d.json", b'[\n{"text": "\xff"}]', "d.json, line 2: The file is not valid UTF-8. Save it as UTF-8."),
+        (
+            "d.json",
+            b'[\n{"text": "\xff"}]',
+            "d.json, line 2: The file is not valid UTF-8. Save the file as UTF-8; it "
+            "seems to be written in Windows-1252 or Latin-1.",
+        ),
         (
             "d.jsonl",
             '{"text": "x", "label": "a"}\n\n{"text": "x", "label" "a"}\n',
@@ -216,7 +222,8 @@ def test_a_text_longer_than_the_csv_modules_own_limit_is_read(tmp_path: Path) ->
         (
             "d.jsonl",
             b'{"text": "x", "label": "a"}\n{"text": "\xe9", "label": "a"}\n',
-            "d.jsonl, row 2 (line 2): The line is not valid UTF-8. Save the file as UTF-8.",
+            "d.jsonl, row 2 (line 2): The line is not valid UTF-8. Save the file as UTF-8; it "
+            "seems to be written in Windows-1252 or Latin-1.",
         ),
         (
             "d.jsonl",
@@ -281,7 +288,8 @@ def test_a_parquet_string_that_is_not_utf8_is_named_with_its_row(tmp_path: Path)
     texts = pa.array([b"fine", b"na\xefve"], pa.binary()).cast(pa.string(), safe=False)
     pq.write_table(pa.table({"text": texts, "label": ["a", "b"]}), tmp_path / "d.parquet")
     assert complaints(tmp_path, "d.parquet") == [
-        "d.parquet, row 2, column text: The cell is not valid UTF-8. Save the file as UTF-8."
+        "d.parquet, row 2, column text: The cell is not valid UTF-8. Save the file as UTF-8; it seems to be "
+        "written in Windows-1252 or Latin-1."
     ]
 
 

@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 from anneal_api.errors import Problem
 from anneal_api.spec.data import Columns
+from anneal_trainer.data.contents import not_utf8
 from anneal_trainer.data.problems import ProblemLog
 from anneal_trainer.data.records import Record, kind_of, missing_columns, row_place
 
@@ -18,7 +19,8 @@ def read_json(content: bytes, name: str, columns: Columns, log: ProblemLog) -> I
         document = json.loads(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        log.add(Problem("The file is not valid UTF-8.", f"{name}, line {line}", "Save it as UTF-8."))
+        problem = not_utf8("The file", _line_around(content, error.start))
+        log.add(Problem(problem.what, f"{name}, line {line}", problem.remedy))
         return
     except json.JSONDecodeError as error:
         by_line = error.msg == "Extra data"
@@ -60,7 +62,8 @@ def _parsed_lines(stream: BinaryIO, name: str, log: ProblemLog) -> Iterator[tupl
         try:
             value = json.loads(content.decode())
         except UnicodeDecodeError:
-            log.add(Problem("The line is not valid UTF-8.", where, "Save the file as UTF-8."))
+            problem = not_utf8("The line", content)
+            log.add(Problem(problem.what, where, problem.remedy))
         except json.JSONDecodeError as error:
             what = f"The line is not valid JSON: {_lower_first(error.msg)} at position {error.colno}."
             log.add(Problem(what, where, "Write one JSON object a line."))
@@ -89,6 +92,11 @@ def _from_objects(
         seen_any = True
         if not missing:
             yield Record(row, line, value[columns.text], value[columns.label])
+
+
+def _line_around(content: bytes, at: int) -> bytes:
+    end = content.find(b"\n", at)
+    return content[content.rfind(b"\n", 0, at) + 1 : end if end >= 0 else len(content)]
 
 
 def _lower_first(text: str) -> str:

@@ -18,9 +18,6 @@ _BATCH_ROWS = 8192
 
 def read_parquet(path: Path, name: str, columns: Columns, log: ProblemLog) -> Iterator[Record]:
     """Yields the rows of a parquet file."""
-    if path.stat().st_size == 0:
-        log.add(Problem("The file is empty.", name, "Name a file with rows."))
-        return
     try:
         with pq.ParquetFile(path) as file:
             missing = list(missing_columns(file.schema_arrow.names, columns))

@@ -10,7 +10,8 @@ from pathlib import Path, PurePath, PurePosixPath
 from anneal_api.errors import DataInvalid, Problem
 from anneal_api.spec.data import Columns, DataFormat, DataSource
 from anneal_api.uris import LocationError
-from anneal_trainer.data.formats import format_of, read_records
+from anneal_trainer.data.contents import not_utf8
+from anneal_trainer.data.formats import content_of, format_of, read_records
 from anneal_trainer.data.locations import (
     is_folder,
     local_path,
@@ -20,6 +21,9 @@ from anneal_trainer.data.locations import (
 from anneal_trainer.data.problems import ProblemLog, did_you_mean, listed
 from anneal_trainer.data.records import MOST_CHARACTERS, Record, kind_of, row_place
 from anneal_trainer.data.rows import Rows
+
+_STATE_FILE = "state.json"
+_SAVED_FILES = {_STATE_FILE, "dataset_dict.json"}
 
 
 def read_rows(source: DataSource, columns: Columns, *, default_split: str, base_folder: Path) -> Rows:
@@ -123,8 +127,15 @@ def _unreadable(text: str) -> Problem | None:
     try:
         text.encode()
     except UnicodeEncodeError:
-        return Problem("The cell is not valid UTF-8.", "", "Save the file as UTF-8.")
+        return not_utf8("The cell", text.encode("utf-8", "surrogateescape") if _holds_bytes(text) else b"")
     return None
+
+
+def _holds_bytes(text: str) -> bool:
+    """Whether all of a text's lone surrogates stand for bytes that were no UTF-8."""
+    return not any(
+        "\ud800" <= character <= "\udc7f" or "\udd00" <= character <= "\udfff" for character in text
+    )
 
 
 def _local(source: DataSource, where: str, base_folder: Path) -> Path:
@@ -169,6 +180,8 @@ def _files_at(path: Path, source: DataSource, where: str) -> list[tuple[Path, st
         raise _not_found(path, source, f"{where}.uri")
     data_format = source.format or format_of(path)
     if data_format is None:
+        if foreign := content_of(path):
+            raise DataInvalid(f"'{path.name}': {foreign.what}", where=f"{where}.uri", remedy=foreign.remedy)
         raise DataInvalid(
             f"The ending of '{path.name}' does not tell how it is written.",
             where=f"{where}.uri",
@@ -178,6 +191,7 @@ def _files_at(path: Path, source: DataSource, where: str) -> list[tuple[Path, st
 
 
 def _files_in(folder: Path, source: DataSource, where: str) -> list[tuple[Path, str, DataFormat]]:
+    _refuse_saved_data_set(folder, source, where)
     found: list[tuple[Path, str, DataFormat]] = []
     for path in folder.rglob("*"):
         inside = path.relative_to(folder)
@@ -192,6 +206,20 @@ def _files_in(folder: Path, source: DataSource, where: str) -> list[tuple[Path, 
             remedy="Name a folder with data files.",
         )
     return sorted(found, key=lambda entry: entry[1])
+
+
+def _refuse_saved_data_set(folder: Path, source: DataSource, where: str) -> None:
+    """Refuses a folder that `datasets` wrote with `save_to_disk`: its JSON files hold no rows."""
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.name in _SAVED_FILES}
+    splits = sorted({name.rpartition("/")[0] for name in names if name.endswith(_STATE_FILE)})
+    if splits or "dataset_dict.json" in names:
+        several = "dataset_dict.json" in names or splits != [""]
+        loaded = 'load_from_disk(...)["train"]' if several else "load_from_disk(...)"
+        raise DataInvalid(
+            f"The folder '{source.uri}' was written by datasets' save_to_disk.",
+            where=where,
+            remedy=f'Write it as parquet, with datasets: {loaded}.to_parquet("train.parquet"), and name that file.',
+        )
 
 
 def _is_data(inside: PurePath, source: DataSource) -> bool:
