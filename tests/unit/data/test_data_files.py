@@ -8,6 +8,7 @@ import io
 import json
 from pathlib import Path
 
+import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -291,6 +292,68 @@ def test_a_parquet_string_that_is_not_utf8_is_named_with_its_row(tmp_path: Path)
         "d.parquet, row 2, column text: The cell is not valid UTF-8. Save the file as UTF-8; it seems to be "
         "written in Windows-1252 or Latin-1."
     ]
+
+
+def test_the_numbers_of_a_class_label_become_its_names(tmp_path: Path) -> None:
+    features = datasets.Features(
+        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["bad", "good"])}
+    )
+    rows = {"text": ["x", "y", "z", "w"], "label": [1, 0, -1, None]}
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "d.parquet")
+    assert read(tmp_path, "d.parquet").labels == ["good", "bad", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "labels", "expected"),
+    [
+        ({"info": {"features": {"label": {"_type": "Value", "dtype": "int64"}}}}, [0, 1], ["0", "1"]),
+        ({"info": {"features": {"other": {"_type": "ClassLabel", "names": ["a"]}}}}, [0, 1], ["0", "1"]),
+        ({"info": {"features": {"label": {"_type": "ClassLabel", "num_classes": 2}}}}, [0, 1], ["0", "1"]),
+        (
+            {"info": {"features": {"label": {"_type": "ClassLabel", "names": ["a", "b"]}}}},
+            ["x", "y"],
+            ["x", "y"],
+        ),
+        ({"info": None}, [0, 1], ["0", "1"]),
+        ([], [0, 1], ["0", "1"]),
+        (None, [0, 1], ["0", "1"]),
+    ],
+)
+def test_metadata_that_names_no_classes_changes_nothing(
+    tmp_path: Path, metadata: object, labels: list[object], expected: list[str]
+) -> None:
+    table = pa.table({"text": ["x", "y"], "label": labels})
+    content = b"{" if metadata is None else json.dumps(metadata).encode()
+    pq.write_table(table.replace_schema_metadata({b"huggingface": content}), tmp_path / "d.parquet")
+    assert read(tmp_path, "d.parquet").labels == expected
+
+
+def test_a_class_without_a_name_is_refused_with_its_row(tmp_path: Path) -> None:
+    metadata = {"info": {"features": {"label": {"_type": "ClassLabel", "names": ["a", "b"]}}}}
+    table = pa.table({"text": ["x", "y"], "label": [1, 2]})
+    pq.write_table(
+        table.replace_schema_metadata({b"huggingface": json.dumps(metadata).encode()}), tmp_path / "d.parquet"
+    )
+    assert complaints(tmp_path, "d.parquet") == [
+        "d.parquet, row 2, column label: The label 2 has no name: the file's metadata names 2 labels, from 0 on. "
+        "Write the file again with all names, or without them."
+    ]
+
+
+def test_categories_are_read_as_their_values(tmp_path: Path) -> None:
+    texts = pa.array(["x", "y", "x", None]).dictionary_encode()
+    labels = pa.array(["b", None, "a", "b"]).dictionary_encode()
+    pq.write_table(pa.table({"text": texts, "label": labels}), tmp_path / "d.parquet")
+    rows = read(tmp_path, "d.parquet")
+    assert (rows.texts, rows.labels) == (["x", "y", "x", ""], ["b", "", "a", "b"])
+
+
+def test_a_category_that_is_not_utf8_is_named_with_its_row(tmp_path: Path) -> None:
+    texts = pa.array([b"fine", b"na\xefve"], pa.binary()).cast(pa.string(), safe=False).dictionary_encode()
+    pq.write_table(pa.table({"text": texts, "label": ["a", "b"]}), tmp_path / "d.parquet")
+    assert complaints(tmp_path, "d.parquet")[0].startswith(
+        "d.parquet, row 2, column text: The cell is not valid UTF-8."
+    )
 
 
 def test_all_problems_come_at_once_and_the_flood_is_counted(tmp_path: Path) -> None:

@@ -192,6 +192,52 @@ def test_a_hub_data_set_that_cannot_be_read_is_explained(tmp_path: Path) -> None
     )
 
 
+@pytest.mark.parametrize("name", ["lab/reviews", "glue"])
+@pytest.mark.parametrize("is_file", [True, False])
+def test_a_local_folder_of_the_same_name_never_passes_for_the_hubs_data_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hub: list[tuple[Any, ...]], name: str, is_file: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    if is_file:
+        (tmp_path / name).write_text("text,label\nlocal,a\n")
+    else:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "test.csv").write_text("text,label\nlocal,a\n")
+    told = complaint(tmp_path, f"hf://{name}")
+    assert told.startswith(
+        f"spec.data.test.uri: 'hf://{name}' does not reach the hub: there is a file or folder '{name}' in {tmp_path}"
+    )
+    assert f"name it as a path, for example ./{name}." in told
+    assert hub == []
+
+
+def test_a_local_folder_with_the_owners_name_does_not_stand_in_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hub: list[tuple[Any, ...]]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lab").mkdir()
+    assert read(tmp_path, "hf://lab/reviews").texts == ["x", "y", ""]
+    assert "there is a file or folder 'lab'" in complaint(tmp_path, "hf://lab/nothing")
+    assert ("lab", "nothing", "test") not in hub
+
+
+@pytest.mark.parametrize("uri", ["hf://csv", "hf://json", "hf://parquet/x"])
+def test_the_readers_of_datasets_are_no_data_sets(
+    tmp_path: Path, hub: list[tuple[Any, ...]], uri: str
+) -> None:
+    assert "datasets' own readers" in complaint(tmp_path, uri)
+    assert not [call for call in hub if "/" not in call[0]]
+
+
+@pytest.mark.parametrize(
+    "uri", ["hf://", "hf://../reviews", "hf://./reviews", "hf://~/reviews", "hf://a/b/c/d", "hf://a//b"]
+)
+def test_what_is_no_name_on_the_hub_is_refused(tmp_path: Path, hub: list[tuple[Any, ...]], uri: str) -> None:
+    assert "does not name a data set" in complaint(tmp_path, uri)
+    assert hub == []
+
+
 def test_a_hub_data_set_offline_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)

@@ -149,6 +149,26 @@ def test_good_data_has_nothing_but_the_plan() -> None:
                 "test.csv, rows 1, 2, column label",
             ),
         ),
+        *(
+            (
+                splits_of(train=[("fine", "a"), (word, "a"), (word, "b")]),
+                (
+                    "warning",
+                    f"2 texts of the train rows are nothing but '{word}', as missing cells are written that became "
+                    "words.",
+                    "train.csv, rows 2, 3, column text",
+                ),
+            )
+            for word in ("nan", "NaN", "None", "null", "NULL", "<NA>", "NaT", "N/A", "#N/A")
+        ),
+        (
+            splits_of(train=[("fine", "nan")]),
+            (
+                "warning",
+                "1 label of the train rows is nothing but 'nan', as missing cells are written that became words.",
+                "train.csv, row 1, column label",
+            ),
+        ),
         (
             splits_of(train=[("\u200b\ufeff", "a"), ("\u3164", "b"), ("fine", "a")]),
             ("error", "2 texts of the train rows are empty.", "train.csv, rows 1, 2, column text"),
@@ -202,6 +222,13 @@ def test_what_is_wrong_with_rows_is_told_with_its_place(
     splits: Splits, expected: tuple[str, str, str]
 ) -> None:
     assert expected in told(splits)
+
+
+def test_a_class_or_a_text_that_is_called_none_is_nothing_to_remark_on() -> None:
+    splits = splits_of(
+        train=[("none", "none"), ("nano", "none"), ("a None b", "none"), ("Nan's bread", "none")]
+    )
+    assert not [what for _, what, _ in told(splits) if "nothing but" in what]
 
 
 def test_a_test_split_that_was_learned_from_stops_the_run() -> None:

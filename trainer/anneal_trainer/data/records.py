@@ -52,6 +52,11 @@ def missing_columns(names: Sequence[str], columns: Columns) -> Iterator[Problem]
         )
 
 
+def class_name(label: int | None, names: Sequence[str]) -> str | None:
+    """Returns the name of a class of `datasets`; None where the row has no label, which is written as -1 too."""
+    return names[label] if label is not None and 0 <= label < len(names) else None
+
+
 def kind_of(value: object) -> str:
     """Returns what a JSON or parquet value is, in words."""
     if value is None:

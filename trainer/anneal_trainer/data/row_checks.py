@@ -27,6 +27,10 @@ from anneal_trainer.data.problems import did_you_mean, listed
 from anneal_trainer.data.rows import Rows, Splits, place, row_hashes
 
 _EXAMPLES = 5
+# What pandas, NumPy, SQL and spreadsheets write for nothing. `none` is not among it: many data sets have such a class.
+_MISSING_WORDS = frozenset(
+    {"nan", "NaN", "NAN", "None", "null", "Null", "NULL", "<NA>", "NA", "NaT", "N/A", "n/a", "#N/A", "#NA"}
+)
 _RARE_SHARE = 0.05
 _RARE_ROWS = 10
 _MOST_LEAKED = 0.2
@@ -46,6 +50,7 @@ def check_rows(splits: Splits, columns: Columns) -> Iterator[Finding]:
     """
     for name, rows in splits.items():
         yield from check_cells(name, rows, columns)
+        yield from check_missing_words(name, rows, columns)
     yield from check_labels(splits, columns)
     hashes = {name: row_hashes(rows) for name, rows in splits.items()}
     for name, rows in splits.items():
@@ -65,6 +70,22 @@ def check_cells(name: str, rows: Rows, columns: Columns) -> Iterator[Finding]:
     if unlabeled:
         what = f"{_count(unlabeled, 'label')} of the {name} rows {_is(unlabeled)} missing."
         yield error(what, places(rows, unlabeled, columns.label), "Fill them in or leave the rows out.")
+
+
+def check_missing_words(name: str, rows: Rows, columns: Columns) -> Iterator[Finding]:
+    """Finds texts and labels of one split that are nothing but the word for a missing cell."""
+    for cells, noun, column in ((rows.texts, "text", columns.text), (rows.labels, "label", columns.label)):
+        by_word: dict[str, list[int]] = {}
+        for index, cell in enumerate(cells):
+            if cell in _MISSING_WORDS:
+                by_word.setdefault(cell, []).append(index)
+        for word, indices in by_word.items():
+            yield warning(
+                f"{_count(indices, noun)} of the {name} rows {_is(indices)} nothing but '{word}', as missing cells are "
+                "written that became words.",
+                places(rows, indices, column),
+                f"If nothing is meant, empty the cells: such rows are left out. If '{word}' is meant, all is well.",
+            )
 
 
 def check_labels(splits: Splits, columns: Columns) -> Iterator[Finding]:
