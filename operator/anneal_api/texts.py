@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import unicodedata
 
-_EMPTY_CATEGORIES = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
-"""Control and format characters (zero-width, soft hyphen, byte order mark, directions), and all kinds of space."""
+_EMPTY_CATEGORIES = frozenset({"Cf", "Zs", "Zl", "Zp"})
+"""Format characters (zero-width, soft hyphen, byte order mark, directions), and all kinds of space.
+
+Control characters count as something: they are what damaged data has, and it is not called empty."""
 
 _EMPTY_CHARACTERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2065\u2800\u3164\uffa0\U0001d159")
 """Joiners, fillers and blanks that Unicode counts among letters, marks and signs."""

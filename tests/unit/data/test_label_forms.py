@@ -26,6 +26,7 @@ SAME = [
     ("posi", "po\u00adsi"),
     ("pos", "pos\u2060"),
     ("pos", "\u200epos"),
+    ("pos", "pos\x07"),
     ("non-toxic", "non\u2011toxic"),
     ("non-toxic", "non\u2013toxic"),
     ("non-toxic", "non_toxic"),

@@ -88,7 +88,7 @@ def _plain(character: str) -> str:
     category = unicodedata.category(character)
     if character.isspace():
         return " "
-    if is_invisible(character):
+    if is_invisible(character) or category == "Cc":
         return ""
     if category == "Pd" or character in _DASHES_BESIDE:
         return "-"
