@@ -228,6 +228,14 @@ def test_a_folder_of_datasets_is_told_with_what_to_do(tmp_path: Path) -> None:
     assert 'load_from_disk(...)["train"].to_parquet' in complaint(tmp_path, "several")
 
 
+def test_packed_files_beside_others_are_not_left_out_in_silence(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    read(tmp_path / "data", "one.csv", CSV)
+    (tmp_path / "data" / "two.csv.bz2").write_bytes(bz2.compress(CSV))
+    (tmp_path / "data" / "pictures.zip").write_bytes(b"PK")
+    assert "is not read: 'two.csv.bz2'. Unpack them" in complaint(tmp_path, "data")
+
+
 @pytest.mark.parametrize(
     ("raw", "expected"),
     [

@@ -136,6 +136,21 @@ def test_a_file_that_a_csv_library_wrote_is_not_read_literally(
     assert complaints(tmp_path, "d.tsv", joined(rows, "tsv"))[0].startswith("d.tsv, row 8 (line 9): ")
 
 
+@pytest.mark.parametrize(
+    ("ending", "merged"),
+    [
+        ("tsv", [('"so he', "rare"), ('went"', "neg")]),
+        ("tsv", [('"so he', "pos"), ("went", "rare"), ('home"', "neg")]),
+        ("csv", [('"so he', "rare"), ("went", "neg"), ('home"', "pos")]),
+    ],
+)
+def test_a_merge_with_a_label_that_is_nowhere_else_is_refused(
+    tmp_path: Path, ending: str, merged: list[tuple[str, str]]
+) -> None:
+    told = complaints(tmp_path, f"d.{ending}", joined([*PLAIN, *merged, *PLAIN], ending))
+    assert told[0].startswith(f"d.{ending}, row 7 (line 8): ")
+
+
 def test_a_quote_that_opens_in_the_label_is_refused(tmp_path: Path) -> None:
     rows = [*PLAIN, ("a text", '"pos'), ("another", 'pos"'), *PLAIN]
     assert complaints(tmp_path, "d.tsv", joined(rows, "tsv"))[0].startswith("d.tsv, row 7 (line 8): ")

@@ -94,7 +94,7 @@ def quotation_of(text: TextIO, separator: str, columns: Columns) -> Quotation:
     if not spans or not {columns.text, columns.label} <= set(names):
         return Quotation()
     text.seek(0)
-    literal = _LiteralReading(names, columns, spans)
+    literal = _LiteralReading(names, separator, columns, spans)
     literal.read(literal_lines(text, separator))
     return literal.quotation()
 
@@ -125,8 +125,11 @@ def _quoted_reading(lines: Lines) -> tuple[list[str], list[_Span]]:
 class _LiteralReading:
     """A file in which a quote is a character, held against the rows that are worth a second look."""
 
-    def __init__(self, names: Sequence[str], columns: Columns, spans: Sequence[_Span]) -> None:
+    def __init__(
+        self, names: Sequence[str], separator: str, columns: Columns, spans: Sequence[_Span]
+    ) -> None:
         self._names = names
+        self._separator = separator
         self._at_text, self._at_label = names.index(columns.text), names.index(columns.label)
         self._spans = spans
         self._whole = True
@@ -164,9 +167,14 @@ class _LiteralReading:
             joined=tuple(
                 Joined(span.row, span.first, span.last - span.first + 1)
                 for span in self._joining()
-                if not span.broken and _may_be_rows(span.labels, known)
+                if not span.broken and (_may_be_rows(span.labels, known) or self._are_rows(span.labels))
             )
         )
+
+    def _are_rows(self, labels: Sequence[str | None]) -> bool:
+        """Whether lines are rows whatever their labels: texts hold commas, but hardly a tab on each of their lines."""
+        whole = self._whole and not self._has_quoting and self._separator == "\t"
+        return whole and len(labels) > 1 and all(labels)
 
     def _joining(self) -> Iterator[_Span]:
         return (span for span in self._spans if span.last > span.first)
@@ -205,9 +213,9 @@ def _rows_of(lines: Lines) -> Iterator[tuple[int, list[str]]]:
 
 
 def _may_be_rows(labels: Sequence[str | None], known: set[str]) -> bool:
-    """Whether the lines of one row look like rows: the first, the last and at least half of all."""
+    """Whether the lines of one row look like rows: the last, at least half of all, and of two lines both."""
     is_row = [label is not None and _is_known(label, known) for label in labels]
-    return len(is_row) > 1 and is_row[0] and is_row[-1] and 2 * sum(is_row) >= len(is_row)
+    return sum(is_row) > 1 and is_row[-1] and 2 * sum(is_row) >= len(is_row)
 
 
 def _is_known(label: str, known: set[str]) -> bool:

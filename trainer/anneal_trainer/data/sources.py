@@ -22,8 +22,7 @@ from anneal_trainer.data.problems import ProblemLog, did_you_mean, listed
 from anneal_trainer.data.records import MOST_CHARACTERS, Record, kind_of, row_place
 from anneal_trainer.data.rows import Rows
 
-_STATE_FILE = "state.json"
-_SAVED_FILES = {_STATE_FILE, "dataset_dict.json"}
+_UNREAD_PACKINGS = {".bz2", ".xz", ".zst", ".zip", ".7z", ".lz4", ".lzma", ".rar"}
 
 
 def read_rows(source: DataSource, columns: Columns, *, default_split: str, base_folder: Path) -> Rows:
@@ -198,6 +197,17 @@ def _files_in(folder: Path, source: DataSource, where: str) -> list[tuple[Path, 
         data_format = format_of(path)
         if data_format is not None and _is_data(inside, source) and path.is_file():
             found.append((path, inside.as_posix(), data_format))
+    packed = sorted(
+        inside.as_posix()
+        for inside in (path.relative_to(folder) for path in folder.rglob("*"))
+        if inside.suffix.lower() in _UNREAD_PACKINGS and _is_data(inside.with_suffix(""), source)
+    )
+    if packed:
+        raise DataInvalid(
+            f"The folder '{source.uri}' has data files that are packed in a way that is not read: {listed(packed)}.",
+            where=where,
+            remedy="Unpack them, or compress them with gzip.",
+        )
     if not found:
         kinds = source.format.value if source.format else "csv, tsv, json, jsonl or parquet"
         raise DataInvalid(
@@ -210,10 +220,13 @@ def _files_in(folder: Path, source: DataSource, where: str) -> list[tuple[Path, 
 
 def _refuse_saved_data_set(folder: Path, source: DataSource, where: str) -> None:
     """Refuses a folder that `datasets` wrote with `save_to_disk`: its JSON files hold no rows."""
-    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.name in _SAVED_FILES}
-    splits = sorted({name.rpartition("/")[0] for name in names if name.endswith(_STATE_FILE)})
-    if splits or "dataset_dict.json" in names:
-        several = "dataset_dict.json" in names or splits != [""]
+    dictionaries, states = (
+        [path.parent for path in folder.rglob(name) if not _is_hidden(path.relative_to(folder))]
+        for name in ("dataset_dict.json", "state.json")
+    )
+    saved = [parent for parent in states if (parent / "dataset_info.json").exists()]
+    if saved or dictionaries:
+        several = bool(dictionaries) or saved != [folder]
         loaded = 'load_from_disk(...)["train"]' if several else "load_from_disk(...)"
         raise DataInvalid(
             f"The folder '{source.uri}' was written by datasets' save_to_disk.",
@@ -224,9 +237,12 @@ def _refuse_saved_data_set(folder: Path, source: DataSource, where: str) -> None
 
 def _is_data(inside: PurePath, source: DataSource) -> bool:
     """Whether a path inside a folder is that of a data file: none that is hidden, and of the format asked for."""
-    hidden = any(part.startswith((".", "_")) for part in inside.parts)
     data_format = format_of(inside)
-    return not hidden and data_format is not None and source.format in {None, data_format}
+    return not _is_hidden(inside) and data_format is not None and source.format in {None, data_format}
+
+
+def _is_hidden(inside: PurePath) -> bool:
+    return any(part.startswith((".", "_")) for part in inside.parts)
 
 
 def _not_found(path: Path, source: DataSource, where: str) -> DataInvalid:
