@@ -137,6 +137,21 @@ def test_a_file_that_a_csv_library_wrote_is_not_read_literally(
 
 
 @pytest.mark.parametrize(
+    "rows",
+    [
+        [(f'"text \\"{number}\\" here"', label) for number, (_, label) in enumerate(PLAIN)],
+        [*PLAIN, ('"a \\"quote\\" here"', "pos")],
+        [*((f'"{text}"', label) for text, label in PLAIN), ('"a "quote" here"', "pos")],
+    ],
+    ids=["backslashes", "one backslash", "all texts quoted"],
+)
+def test_quoting_that_is_not_csvs_is_refused_and_never_left_in_the_texts(
+    tmp_path: Path, rows: list[tuple[str, str]]
+) -> None:
+    assert "Write a quote inside a quoted cell twice" in complaints(tmp_path, "d.csv", joined(rows, "csv"))[0]
+
+
+@pytest.mark.parametrize(
     ("ending", "merged"),
     [
         ("tsv", [('"so he', "rare"), ('went"', "neg")]),

@@ -192,10 +192,9 @@ class _LiteralReading:
             span.labels.append(label)
         elif label is not None:
             self._elsewhere[label] += 1
-            if span is None:
-                self._rows += 1
-                self._enclosed += _is_enclosed(cells[self._at_text])
-                self._escaped |= _is_enclosed(label) or any(map(_is_escaped, cells))
+            self._rows += 1
+            self._enclosed += _is_enclosed(cells[self._at_text])
+            self._escaped |= _is_enclosed(label) or any(map(_is_escaped, cells))
 
 
 def _rows_of(lines: Lines) -> Iterator[tuple[int, list[str]]]:
@@ -228,8 +227,9 @@ def _is_enclosed(cell: str) -> bool:
 
 
 def _is_escaped(cell: str) -> bool:
-    """Whether a cell is quoted and either empty or holds a doubled quote."""
+    """Whether a cell is quoted and either empty or holds a quote that is doubled or behind a backslash."""
     if not _is_enclosed(cell):
         return False
     inner = cell[1:-1]
-    return not inner or (QUOTE in inner and QUOTE not in inner.replace(QUOTE * 2, ""))
+    bare = inner.replace(QUOTE * 2, "").replace(f"\\{QUOTE}", "")
+    return not inner or (QUOTE in inner and QUOTE not in bare)
