@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from anneal_api.job import FineTuneJobSpec
 from anneal_api.published import PublishedModel
 from anneal_api.report import DroppedRows
+from anneal_trainer.architecture.traits import Traits
 from anneal_trainer.evaluate.selection import selection_metric, shown_metrics
 from anneal_trainer.stages import Stage, StageResult
 
