@@ -64,6 +64,7 @@ MODEL_PATTERNS = (
 )
 """Names of the files of a base model that training reads, `*` for any part."""
 
+_ADAPTER_FILE = "adapter_config.json"  # where peft is installed, transformers loads what it names instead
 _CONTENT_DIGEST = "sha256:"
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 # Families whose position ids start behind the padding token's, so that the table holds fewer usable places.
@@ -184,6 +185,12 @@ def check_folder(folder: Path, source: str) -> None:
     """
     read_config(folder, source)
     _parameters(folder, source)
+    if (folder / _ADAPTER_FILE).is_file():
+        raise ModelNotFound(
+            f"'{source}' has a model and an adapter ({_ADAPTER_FILE}), and which is meant nobody can tell.",
+            where=_WHERE,
+            remedy="Merge the adapter into the model (merge_and_unload) and save that, or take the file away.",
+        )
     if not any(_is_one_of(path.name, _VOCABULARIES) for path in folder.iterdir()):
         raise ModelNotFound(
             f"'{source}' has no tokenizer: none of {', '.join(_VOCABULARIES)} is in {folder}.",

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import transformers
-from transformers import CONFIG_MAPPING, PreTrainedConfig
+from transformers import (
+    CONFIG_MAPPING,
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+    PreTrainedConfig,
+)
 
 from anneal_api.errors import ModelNotFound
 from anneal_api.report import Finding
@@ -44,13 +48,25 @@ def examine(base: BaseModel, config: PreTrainedConfig) -> tuple[list[Finding], b
     Raises:
         ModelNotFound: The type of model has no head for the task, or the weights lack a part of the model.
     """
-    try:
-        model, report = load_classifier(base.folder, config, device="meta")
-    except (ValueError, OSError, RuntimeError, TypeError) as error:
+    if type(config) not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
         raise ModelNotFound(
             f"A model of type {config.model_type} has no head for text classification.",
             where=_WHERE,
             remedy="Name an encoder such as BERT, RoBERTa, DistilBERT or ModernBERT, or a decoder such as Qwen.",
+        )
+    if getattr(config, "quantization_config", None):
+        raise ModelNotFound(
+            f"The weights of '{base.source}' are quantized, and what is quantized cannot be trained.",
+            where=_WHERE,
+            remedy="Name the model that they were made of.",
+        )
+    try:
+        model, report = load_classifier(base.folder, config, device="meta")
+    except Exception as error:  # each family fails in its own way
+        raise ModelNotFound(
+            f"'{base.source}' cannot be loaded as a {config.model_type}: {' '.join(str(error).split())[:300]}",
+            where=_WHERE,
+            remedy="Check that the model loads with transformers.AutoModelForSequenceClassification.",
         ) from error
     require_whole(model, report, base.source)
     findings = list(_own_code(base, config))

@@ -23,12 +23,14 @@ _NARROW = {
 """By the names that every family answers to, whatever its own are."""
 
 _DEPTH = re.compile(r"(num_|n_)?(hidden_|encoder_|decoder_)?layers?")
-_ATTENTION = re.compile(r"(encoder_|decoder_)(attention_heads|ffn_dim)")
-_EXTENT = re.compile(r"size|dim|rank|^d_")
-_OTHER_EXTENT = re.compile(
-    r"vocab|position|window|chunk|bucket|block|kernel|conv|batch|patch|image|num_|max_"
+_ATTENTION = re.compile(r"(encoder|decoder)_attention_heads")
+_FEED_FORWARD = re.compile(r"(encoder|decoder)_ffn_dim")
+_EXPERTS = re.compile(r".*experts")
+_EXTENT = re.compile(
+    r"(?!.*(vocab|position|window|chunk|bucket|block|kernel|conv|batch|patch|image|num_|max_)).*(size|dim|rank).*|d_.*"
 )
-_MOST_PARAMETERS = 200_000_000
+_MOST_EXPERTS = 16
+_MOST_PARAMETERS = 100_000_000
 """No larger model is built."""
 
 _WIDER = 3.0
@@ -125,29 +127,33 @@ def _shallow(config: PreTrainedConfig) -> PreTrainedConfig:
 
 def _narrow(small: PreTrainedConfig) -> PreTrainedConfig:
     for part in _parts(small):
-        width = getattr(part, "hidden_size", None)
-        heads = getattr(part, "num_attention_heads", None)
+        width, heads = getattr(part, "hidden_size", None), getattr(part, "num_attention_heads", None)
         if not isinstance(width, int) or not isinstance(heads, int) or width <= _WIDTH:
             continue
         head_width = getattr(part, "head_dim", None) or width // heads
         for field in _fields(part):
             value = getattr(part, field, None)
-            if isinstance(value, bool) or not isinstance(value, int):
-                continue
-            if match := _ATTENTION.fullmatch(field):
-                _set(part, field, _HEADS if match[2] == "attention_heads" else 2 * _WIDTH)
-            elif _EXTENT.search(field) and not _OTHER_EXTENT.search(field):
-                # What was as wide as the model or as a head has to go on being so.
-                if value == width:
-                    _set(part, field, _WIDTH)
-                elif value == head_width:
-                    _set(part, field, _HEAD_WIDTH)
-        if isinstance(getattr(part, "rotary_dim", None), int):
-            _set(part, "rotary_dim", min(part.rotary_dim, _HEAD_WIDTH))
+            if isinstance(value, int) and not isinstance(value, bool):
+                _set(part, field, _narrow_value(field, value, width, head_width))
         for field, value in _NARROW.items():
             if getattr(part, field, None) is not None:
                 _set(part, field, value)
     return small
+
+
+def _narrow_value(field: str, value: int, width: int, head_width: int) -> int:
+    """Returns what a field is in a narrow model; what was as wide as the model or as a head goes on being so."""
+    if _ATTENTION.fullmatch(field):
+        return _HEADS
+    if _FEED_FORWARD.fullmatch(field):
+        return 2 * _WIDTH
+    if _EXPERTS.fullmatch(field):
+        return min(value, _MOST_EXPERTS)
+    if field == "rotary_dim":
+        return min(value, _HEAD_WIDTH)
+    if _EXTENT.fullmatch(field):
+        return {width: _WIDTH, head_width: _HEAD_WIDTH}.get(value, value)
+    return value
 
 
 def _fields(config: PreTrainedConfig) -> list[str]:
@@ -155,6 +161,8 @@ def _fields(config: PreTrainedConfig) -> list[str]:
 
 
 def _set(config: PreTrainedConfig, field: str, value: object) -> None:
+    if getattr(config, field, None) == value:
+        return
     try:
         setattr(config, field, value)
     except (AttributeError, NotImplementedError, TypeError, ValueError):
