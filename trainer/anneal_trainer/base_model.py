@@ -5,12 +5,10 @@ A model is weights in safetensors, `config.json` and a tokenizer. Pickled weight
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,43 +25,14 @@ from anneal_trainer.data.locations import (
     scheme_of,
     start_of_relative_paths,
 )
-from anneal_trainer.weights import WEIGHT_PATTERNS, WeightsUnreadableError, count_parameters
+from anneal_trainer.model_files import MODEL_PATTERNS, VOCABULARIES, content_digest, is_one_of
+from anneal_trainer.weights import WeightsUnreadableError, count_parameters
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 _WHERE = "spec.model.source"
 _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*(/[\w.-]+)?$")
-_VOCABULARIES = (
-    "tokenizer.json",
-    "vocab*.txt",
-    "vocab*.json",
-    "*vocab.json",
-    "*.model",
-    "*.spm",
-    "*.codes",
-    "*.tiktoken",
-    "*.tokenizer",
-    "*.vocab",
-    "merges.txt",
-    "dict.txt",
-    "emoji.json",
-    "normalizer.json",
-    "byte_maps.json",
-    "word_*.json",
-)
-"""Names of the files in which tokenizers keep their vocabularies, `*` for any part."""
-
-MODEL_PATTERNS = (
-    "config.json",
-    *WEIGHT_PATTERNS,
-    *_VOCABULARIES,
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-)
-"""Names of the files of a base model that training reads, `*` for any part."""
-
 _ADAPTER_FILE = "adapter_config.json"  # where peft is installed, transformers loads what it names instead
 _CONTENT_DIGEST = "sha256:"
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -159,7 +128,7 @@ def resolve(model: ModelSource, *, base_folder: Path) -> BaseModel:
             remedy="Leave it out: only hub models have revisions; the folder's content is recorded.",
         )
     check_folder(folder, source)
-    revision = f"{_CONTENT_DIGEST}{_content_digest(folder)}"
+    revision = f"{_CONTENT_DIGEST}{content_digest(folder)}"
     if scheme_of(source) == "pkg":
         revision = f"{_package_version(package_of(source))} {revision}"
     return BaseModel(folder.absolute(), source, revision)
@@ -191,19 +160,12 @@ def check_folder(folder: Path, source: str) -> None:
             where=_WHERE,
             remedy="Merge the adapter into the model (merge_and_unload) and save that, or take the file away.",
         )
-    if not any(_is_one_of(path.name, _VOCABULARIES) for path in folder.iterdir()):
+    if not any(is_one_of(path.name, VOCABULARIES) for path in folder.iterdir()):
         raise ModelNotFound(
-            f"'{source}' has no tokenizer: none of {', '.join(_VOCABULARIES)} is in {folder}.",
+            f"'{source}' has no tokenizer: none of {', '.join(VOCABULARIES)} is in {folder}.",
             where=_WHERE,
             remedy="Put the tokenizer that the model was trained with beside its weights.",
         )
-
-
-def model_files(folder: Path) -> list[Path]:
-    """Returns the files of a model's folder that training reads, by name."""
-    return [
-        path for path in sorted(folder.iterdir()) if path.is_file() and _is_one_of(path.name, MODEL_PATTERNS)
-    ]
 
 
 def describe(base: BaseModel) -> ModelDescription:
@@ -317,7 +279,7 @@ def _brought(source: str) -> Path:
 
     bucket = Bucket(source, Purpose.MODEL)
     beside = (file for file in bucket.files() if "/" not in file.name)
-    files = [file for file in beside if _is_one_of(file.name, MODEL_PATTERNS)]
+    files = [file for file in beside if is_one_of(file.name, MODEL_PATTERNS)]
     if not files:
         raise LocationError(
             f"There is no model at '{source}'.",
@@ -371,20 +333,6 @@ def _parameters(folder: Path, source: str) -> int:
         return count_parameters(folder)
     except WeightsUnreadableError as error:
         raise ModelNotFound(f"'{source}': {error.what}", where=_WHERE, remedy=error.remedy) from error
-
-
-def _is_one_of(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def _content_digest(folder: Path) -> str:
-    """Returns the SHA-256, in hex, over names and contents of the files that training reads."""
-    state = hashlib.sha256()
-    for path in model_files(folder):
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        state.update(f"{path.name} {content}\n".encode())
-    return state.hexdigest()
 
 
 def _package_version(package: str) -> str:

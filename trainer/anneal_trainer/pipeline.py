@@ -26,9 +26,9 @@ from anneal_serving.artifact import Artifact
 from anneal_serving.codecs import codec_for
 from anneal_serving.predictor import Predictor
 from anneal_trainer import base_model, handover, stage_keys
-from anneal_trainer.architecture.traits import Traits
+from anneal_trainer.architecture.traits import TRAITS_FILE, Traits
 from anneal_trainer.compress.variant import Variant, open_variants
-from anneal_trainer.data import preflight, prepared
+from anneal_trainer.data import prepared
 from anneal_trainer.data.estimate import Machine
 from anneal_trainer.data.prepared import PreparedData
 from anneal_trainer.data.rows import Splits, digest
@@ -47,11 +47,10 @@ from anneal_trainer.publish.version import REPORT_FILE, RUN_FILE, write_version
 from anneal_trainer.remote.mirror import Mirror
 from anneal_trainer.remote.training_inputs import TrainingInputs
 from anneal_trainer.stages import Stage, StageFolder, StageResult, file_digest
+from anneal_trainer.weights import WEIGHTS_FILE
 
-_TRAITS_FILE = "traits.json"
 _PREDICTOR_FILE = "predictor.json"
 _TRAINING_FILE = "training.json"  # written last
-_WEIGHTS_FILE = "model.safetensors"
 
 
 class Pipeline:
@@ -191,7 +190,7 @@ class Pipeline:
     def candidate(self) -> str:
         """What identifies the trained and compressed files, wherever and whenever they were made."""
         variants = [variant.model_dump(mode="json") for variant in self.spec.compression.variants]
-        identity = [file_digest(self.trained_folder / _WEIGHTS_FILE), variants]
+        identity = [file_digest(self.trained_folder / WEIGHTS_FILE), variants]
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
     def _run(self, stage: Stage, build: Callable[[Path], None]) -> StageResult:
@@ -235,35 +234,21 @@ class Pipeline:
         self.results["train"] = found
 
     def _preflight(self, folder: Path) -> None:
-        from anneal_trainer.architecture.checkpoint import classifier_config, examine
-        from anneal_trainer.architecture.trial import try_architecture
+        from anneal_trainer.preflight_stage import look
 
-        labels = prepared.label_order(self.splits, self.base)
-        model_config = classifier_config(self.base, labels)
-        base_model.tokenizer_files(self.base, folder)
-        config = base_model.predictor_config(self.base, self.spec, labels, _WEIGHTS_FILE)
-        codec = codec_for(folder, config)
-        noticed, new_head = examine(self.base, model_config)
-        traits = try_architecture(model_config, config, codec, self.splits.train.texts)
-        traits.new_head = new_head
-        _write(folder / _TRAITS_FILE, traits.model_dump_json(indent=1))
-        summary = preflight.summary_of(
-            self.splits,
-            self.spec,
-            codec,
-            self.base,
-            self.group.processes,
+        look(
+            folder,
+            base=self.base,
+            spec=self.spec,
+            splits=self.splits,
+            processes=self.group.processes,
             machine=self.machine,
-            traits=traits,
-            noticed=noticed,
         )
-        _write(folder / preflight.SUMMARY_FILE, summary.model_dump_json(indent=1))
-        preflight.refuse_errors(summary.findings)
 
     def _prepare(self, folder: Path) -> None:
         base_model.tokenizer_files(self.base, folder)
         labels = prepared.label_order(self.splits, self.base)
-        config = base_model.predictor_config(self.base, self.spec, labels, _WEIGHTS_FILE)
+        config = base_model.predictor_config(self.base, self.spec, labels, WEIGHTS_FILE)
         _write(folder / _PREDICTOR_FILE, config.model_dump_json(indent=1))
         prepared.write_prepared(folder, self.splits, codec_for(folder, config), labels)
 
@@ -401,7 +386,7 @@ class Pipeline:
         _write(folder / "published.json", json.dumps({"version": version}))
 
     def _traits(self) -> Traits:
-        path = self.results["preflight"].folder / _TRAITS_FILE
+        path = self.results["preflight"].folder / TRAITS_FILE
         return Traits.model_validate_json(path.read_bytes())
 
     def _variants(self) -> list[Variant]:

@@ -16,7 +16,9 @@ from anneal_api.errors import UnplacedError
 WEIGHT_PATTERNS = ("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json")
 """Names of the files that hold weights, `*` for any part."""
 
-_SINGLE = "model.safetensors"
+WEIGHTS_FILE = "model.safetensors"
+"""The file of weights that are in one piece."""
+
 _INDEX = "model.safetensors.index.json"
 _LONGEST_HEADER = 100_000_000
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
@@ -32,8 +34,8 @@ def weight_files(folder: Path) -> list[Path]:
     Raises:
         WeightsUnreadableError: There are none, or some are missing.
     """
-    if (folder / _SINGLE).is_file():
-        return [folder / _SINGLE]
+    if (folder / WEIGHTS_FILE).is_file():
+        return [folder / WEIGHTS_FILE]
     index = folder / _INDEX
     if not index.is_file():
         raise _no_safetensors(folder)
@@ -93,5 +95,5 @@ def _no_safetensors(folder: Path) -> WeightsUnreadableError:
             "Load it once where you trust it and save it with save_pretrained(), which writes safetensors.",
         )
     return WeightsUnreadableError(
-        f"There is no {_SINGLE} in {folder}.", "Name the folder that save_pretrained() wrote."
+        f"There is no {WEIGHTS_FILE} in {folder}.", "Name the folder that save_pretrained() wrote."
     )

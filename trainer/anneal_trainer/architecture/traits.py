@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
+TRAITS_FILE = "traits.json"
+"""Where the preflight stage keeps them."""
+
 
 class Traits(BaseModel):
     """What a base model can do, and what becomes of its head.

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anneal_serving.buckets import Purpose, appear, settings_of
-from anneal_trainer.base_model import BaseModel, model_files
+from anneal_trainer.base_model import BaseModel
 from anneal_trainer.engine.plan import CheckpointStorage
+from anneal_trainer.model_files import model_files
 from anneal_trainer.remote.mirror import Mirror
 from anneal_trainer.stages import RECORD_FILE, StageFolder
 
