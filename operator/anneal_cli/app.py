@@ -88,15 +88,31 @@ def crd() -> None:
 _WORK_DIR = Path(".anneal")
 
 
+def _folder(folder: Path | None) -> Path | None:
+    from anneal_cli.run_places import looks_like_uri
+
+    if folder is not None and looks_like_uri(folder):
+        raise typer.BadParameter(
+            "name a folder by its path alone, without a scheme such as file:// or s3://."
+        )
+    return folder
+
+
 @app.command()
 def run(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The manifest of one FineTuneJob.")],
     work_dir: Annotated[
-        Path, typer.Option(help="Folder for what stages keep, and for the store where nothing else is said.")
+        Path,
+        typer.Option(
+            callback=_folder,
+            help="Folder for what stages keep, and for the store where nothing else is said.",
+        ),
     ] = _WORK_DIR,
     store: Annotated[
         Path | None,
-        typer.Option(help="Folder of the model store; default: the manifest's, or WORK_DIR/store."),
+        typer.Option(
+            callback=_folder, help="Folder of the model store; default: the manifest's, or WORK_DIR/store."
+        ),
     ] = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Start over: forget what earlier runs kept.")

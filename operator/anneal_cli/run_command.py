@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +15,10 @@ from anneal_api.job import FineTuneJob
 from anneal_api.schema import parse_quantity
 from anneal_api.support import Place
 from anneal_cli.manifest_file import load_job
+from anneal_cli.run_places import RunPlaces
 from anneal_cli.run_view import RunView, gate_table, variants_table
 from anneal_cli.serve_command import require_free_port, serve_until_stopped
+from anneal_serving.environment_paths import make_paths_absolute
 
 if TYPE_CHECKING:
     from anneal_trainer.engine.plan import WorkerGroup
@@ -49,6 +52,8 @@ def run(
         The exit code: `GATE_NOT_PASSED` where nothing was published.
     """
     job = load_job(file, Place.MACHINE)
+    make_paths_absolute(os.environ)  # before the libraries that read them are imported
+    places = RunPlaces.of(job, file, work_dir=work_dir, store=store)
     will_serve = serve and job.spec.serving is not None
     if will_serve:
         require_free_port(host, port)
@@ -57,7 +62,7 @@ def run(
             (job.metadata.name, "bold"), f"  {job.spec.task.value}  ", (job.spec.model.source, "dim")
         )
     )
-    outcome = _run_pipeline(job, file.parent, work_dir, store, fresh=fresh, console=console)
+    outcome = _run_pipeline(job, places, fresh=fresh, console=console)
     _show(outcome, console)
     if outcome.published is None:
         return ExitCode.GATE_NOT_PASSED
@@ -66,22 +71,27 @@ def run(
     return ExitCode.OK
 
 
-def _run_pipeline(
-    job: FineTuneJob, base_folder: Path, work_dir: Path, store: Path | None, *, fresh: bool, console: Console
-) -> Outcome:
+def _run_pipeline(job: FineTuneJob, places: RunPlaces, *, fresh: bool, console: Console) -> Outcome:
+    from anneal_serving.ray_folder import ray_folder
+    from anneal_serving.writable_folder import require_temporary_folder, require_writable
     from anneal_trainer.pipeline import Pipeline
 
     group = _worker_group(job)
     view = RunView(console)
     pipeline = Pipeline(
         job,
-        base_folder=base_folder,
-        work=work_dir / "work",
-        store=store or _store_folder(job, base_folder) or work_dir / "store",
+        base_folder=places.base_folder,
+        work=places.work,
+        store=places.store,
         group=group,
         ray_session=_local_ray,
         observer=view,
     )
+    # The job's own folders: an earlier run of somebody else may have made them.
+    require_writable(pipeline.stages.root, setting="--work-dir", what="work folder")
+    require_writable(pipeline.versions.folder, setting=places.store_setting, what="model store")
+    require_temporary_folder()
+    ray_folder(os.environ)
     with view.live():
         return pipeline.run(fresh=fresh)
 
@@ -90,12 +100,6 @@ def _local_ray(group: WorkerGroup) -> AbstractContextManager[None]:
     from anneal_trainer.engine.local_ray import local_ray
 
     return local_ray(group)
-
-
-def _store_folder(job: FineTuneJob, base_folder: Path) -> Path | None:
-    if job.spec.store is None:
-        return None
-    return base_folder / job.spec.store.uri.removeprefix("file://")
 
 
 def _worker_group(job: FineTuneJob) -> WorkerGroup:

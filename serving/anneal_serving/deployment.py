@@ -24,7 +24,7 @@ from anneal_api.errors import AnnealError, ResourceUnavailable
 from anneal_api.spec.serving import Serving
 from anneal_serving.app import build_app
 from anneal_serving.artifact import Artifact, latest_version
-from anneal_serving.local_ray import start_local_ray
+from anneal_serving.local_ray import start_local_ray, stop_local_ray
 from anneal_serving.loopback import LOOPBACK, listen_locally
 from anneal_serving.model_info import ModelInfo
 from anneal_serving.ray_meters import RayMeters
@@ -61,7 +61,7 @@ class RunningModel:
         with contextlib.suppress(RayServeException):  # Ray Serve had not started
             serve.delete(_APPLICATION)
         if self.owns_ray:
-            ray.shutdown()
+            stop_local_ray()
 
     def __enter__(self) -> Self:
         return self

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import errno
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeGuard
 
 from anneal_api.attempt import PartFailure
 from anneal_api.errors import AnnealError, ExitCode, Problem, Reason
+from anneal_api.system_errors import FORBIDDEN, FULL, chain, is_full, is_out_of_memory
 
 _LONGEST_MESSAGE = 4096
 _LONGEST_PLACE = 1024
-_FULL = {errno.ENOSPC, errno.EDQUOT}
-_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
-# Libraries in C++ and Rust say so in words only.
-_FULL_IN_WORDS = re.compile(r"No space left on device|Disk quota exceeded|StorageFull")
-_OUT_OF_MEMORY_IN_WORDS = re.compile(r"out of memory|can't allocate memory|std::bad_alloc", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +46,7 @@ def ending_of(error: BaseException) -> Ending:
     """
     if isinstance(error, KeyboardInterrupt | SystemExit):
         return interruption()
-    if any(_is_full(cause) for cause in _chain(error)):
+    if any(is_full(cause) for cause in chain(error)):
         return _ending(
             Reason.DISK_FULL,
             error.what if _says_so(error) else f"The disk is full: {_place_or_words(error)}.",
@@ -62,14 +55,14 @@ def ending_of(error: BaseException) -> Ending:
         )
     if isinstance(error, AnnealError):
         return _told(error)
-    if any(_is_out_of_memory(cause) for cause in _chain(error)):
+    if any(is_out_of_memory(cause) for cause in chain(error)):
         return _ending(
             Reason.OUT_OF_MEMORY,
             f"The pod ran out of memory: {_last_line(error)}.",
             hint="Give the pod more memory, or choose a smaller model or less data.",
             exit_code=ExitCode.RESOURCE_UNAVAILABLE,
         )
-    if isinstance(error, OSError) and error.errno in _FORBIDDEN:
+    if isinstance(error, OSError) and error.errno in FORBIDDEN:
         return _ending(
             Reason.RESOURCE_UNAVAILABLE,
             f"The pod may not use {error.filename or 'a file'}: {error.strerror}.",
@@ -116,38 +109,13 @@ def _ending(
     return Ending(failure, exit_code, unexpected)
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yields an error and what it came from. An AnnealError came only from what it says it did."""
-    seen: set[int] = set()
-    current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
-        yield current
-        hidden = current.__suppress_context__ or isinstance(current, AnnealError)
-        current = current.__cause__ or (None if hidden else current.__context__)
-
-
 def _says_so(error: BaseException) -> TypeGuard[AnnealError]:
     return isinstance(error, AnnealError) and error.reason is Reason.DISK_FULL
 
 
-def _is_full(error: BaseException) -> bool:
-    if isinstance(error, OSError):
-        return error.errno in _FULL
-    if isinstance(error, AnnealError):
-        return _says_so(error)
-    return _FULL_IN_WORDS.search(str(error)) is not None
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
-        return True
-    return _OUT_OF_MEMORY_IN_WORDS.search(str(error)) is not None
-
-
 def _place_or_words(error: BaseException) -> str:
-    for cause in _chain(error):
-        if isinstance(cause, OSError) and cause.errno in _FULL and cause.filename:
+    for cause in chain(error):
+        if isinstance(cause, OSError) and cause.errno in FULL and cause.filename:
             return str(cause.filename)
     return _last_line(error)
 

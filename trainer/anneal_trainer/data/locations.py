@@ -42,7 +42,7 @@ def local_path(uri: str, *, base_folder: Path) -> Path:
     """
     match scheme_of(uri):
         case "":
-            return base_folder / Path(uri).expanduser()
+            return base_folder / _in_home(uri)
         case "file":
             return _file_path(uri)
         case "pkg":
@@ -78,6 +78,16 @@ def start_of_relative_paths(uri: str) -> str:
 def package_of(uri: str) -> str:
     """Returns the import name in a `pkg://PACKAGE/PATH` uri."""
     return uri.partition("://")[2].partition("/")[0]
+
+
+def _in_home(uri: str) -> Path:
+    try:
+        return Path(uri).expanduser()
+    except RuntimeError as error:
+        raise LocationError(
+            f"'{uri}' begins with a home folder that is not there.",
+            "Write the path out, or put ./ before a name that begins with ~.",
+        ) from error
 
 
 def _file_path(uri: str) -> Path:

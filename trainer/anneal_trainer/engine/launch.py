@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from ray.train.torch import TorchTrainer, get_device
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from anneal_api.errors import AnnealError, Interrupted, Reason, TrainingFailed
+from anneal_serving.signal_handlers import handlers_kept
 from anneal_trainer.engine.checkpoint import MODEL_FOLDER, load_state
 from anneal_trainer.engine.failures import classify
 from anneal_trainer.engine.plan import CheckpointStorage, TrainingPlan, WorkerGroup
@@ -179,7 +179,7 @@ def run_training(
             checkpoint_config=CheckpointConfig(num_to_keep=1),
         ),
     )
-    with _shown(board, show), _interrupts_given_back():
+    with _shown(board, show), handlers_kept():
         try:
             result: Any = trainer.fit()  # typed as the Result of Ray Train's first version
         except (KeyboardInterrupt, SystemExit) as error:  # Ray answers Ctrl-C with the latter
@@ -205,17 +205,6 @@ def _file_system(storage: CheckpointStorage) -> Any:  # noqa: ANN401  # pyarrow 
     from anneal_trainer.engine.bucket_storage import file_system  # noqa: PLC0415  only for buckets
 
     return file_system(storage.bucket)
-
-
-@contextmanager
-def _interrupts_given_back() -> Iterator[None]:
-    """Puts back what Ctrl-C did before: Ray Train answers it from then on, long after there is nothing to abort."""
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import ray
 
-from anneal_serving.local_ray import start_local_ray
+from anneal_serving.local_ray import start_local_ray, stop_local_ray
 from anneal_trainer.engine.plan import WorkerGroup
 from anneal_trainer.quiet import quiet_libraries
 
@@ -22,7 +22,7 @@ _SETTINGS = {
 
 @contextmanager
 def local_ray(group: WorkerGroup) -> Iterator[None]:
-    """Starts Ray on 127.0.0.1 with room for a worker group, and stops it. Where Ray runs already: does nothing.
+    """Starts Ray on 127.0.0.1 with room for a worker group, and stops it. Where this process has one: does nothing.
 
     Args:
         group: The workers to make room for; they may be more than the machine has cores.
@@ -37,4 +37,4 @@ def local_ray(group: WorkerGroup) -> Iterator[None]:
         try:
             yield
         finally:
-            ray.shutdown()
+            stop_local_ray()

@@ -34,6 +34,12 @@ class TrainingPlan:
     pads: bool = True
     pad_token_id: int | None = None
 
+    def __post_init__(self) -> None:
+        """Refuses relative paths: the processes that train stand in a folder of Ray's."""
+        for folder in (self.base, self.prepared):
+            if not folder.is_absolute():
+                raise ValueError(f"'{folder}' means something else in another process.")
+
 
 @dataclass(frozen=True, slots=True)
 class CheckpointStorage:
@@ -47,6 +53,11 @@ class CheckpointStorage:
 
     path: str
     bucket: Mapping[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses a relative folder, as `TrainingPlan` does."""
+        if self.bucket is None and not Path(self.path).is_absolute():
+            raise ValueError(f"'{self.path}' means something else in another process.")
 
 
 @dataclass(frozen=True, slots=True)
