@@ -58,6 +58,7 @@ class ExitCode(IntEnum):
     NOT_FOUND = 10
     JOB_FAILED = 11
     INTERRUPTED = 130
+    OUTPUT_CLOSED = 141
 
 
 @dataclass(frozen=True, slots=True)

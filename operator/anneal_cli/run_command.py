@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from anneal_api.errors import ExitCode, ManifestInvalid
+from anneal_api.errors import ExitCode, Interrupted, ManifestInvalid
 from anneal_api.job import FineTuneJob
 from anneal_api.schema import parse_quantity
 from anneal_api.support import Place
@@ -92,8 +92,13 @@ def _run_pipeline(job: FineTuneJob, places: RunPlaces, *, fresh: bool, console: 
     require_writable(pipeline.versions.folder, setting=places.store_setting, what="model store")
     require_temporary_folder()
     ray_folder(os.environ)
-    with view.live():
-        return pipeline.run(fresh=fresh)
+    try:
+        with view.live():
+            return pipeline.run(fresh=fresh)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "The run was stopped.", remedy="Run the same command again: it goes on where it was."
+        ) from None
 
 
 def _local_ray(group: WorkerGroup) -> AbstractContextManager[None]:

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from anneal_api.errors import ExitCode, ResourceUnavailable
 from anneal_api.spec.serving import Serving
+from anneal_serving.signal_handlers import ENDING
 
 
 def serve_until_stopped(
@@ -67,13 +68,15 @@ def require_free_port(host: str, port: int) -> None:
 
 @contextmanager
 def _until_stopped() -> Iterator[threading.Event]:
-    """Gives an event that Ctrl-C and SIGTERM set."""
+    """Gives an event that Ctrl-C and SIGTERM set, and the end of the terminal."""
     stopped = threading.Event()
 
     def stop(_number: int, _frame: object) -> None:
         stopped.set()
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    # What the process was started to ignore, as by `nohup`, stays ignored.
+    heard = [number for number in ENDING if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in heard}
     try:
         yield stopped
     finally:

@@ -69,6 +69,8 @@ def start_local_ray(*, cpus: int) -> None:
                 logging_level=logging.ERROR,
                 _temp_dir=str(folder),
             )
+    except SystemExit as error:  # Ray's answer to SIGTERM, as long as it starts
+        raise KeyboardInterrupt from error
     except Exception as error:  # of any class, a bare Exception among them
         with handlers_kept():
             ray.shutdown()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from anneal_api.errors import AnnealError, DataInvalid, ExitCode, ManifestInvalid, Problem
+from anneal_api.errors import AnnealError, DataInvalid, ExitCode, Interrupted, ManifestInvalid, Problem
 from anneal_cli.console import errors_explained
 
 
@@ -77,3 +78,126 @@ def test_ctrl_c_in_a_command_ends_with_130(tmp_path: Path) -> None:
         os.close(writer)
     assert process.returncode == ExitCode.INTERRUPTED
     assert "Traceback" not in err
+
+
+def started(program: str, *arguments: str, **streams: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", program, *arguments]
+    return subprocess.Popen(command, text=True, **{"stdout": -1, "stderr": -1, **streams})
+
+
+_WAITS = """
+import os, signal, sys, time
+from anneal_cli.console import errors_explained
+if "ignored" in sys.argv:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+with errors_explained():
+    try:
+        print("up", flush=True)
+        time.sleep(30)
+    finally:
+        print("tidied up", flush=True)
+        os.write(2, b"a library's last words")
+        if "broken" in sys.argv:
+            raise RuntimeError("Ray is gone")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("unwinding", ["", "broken"])
+def test_a_signal_to_end_is_told_in_one_line(number: signal.Signals, unwinding: str) -> None:
+    with started(_WAITS, unwinding) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(number)
+        process.send_signal(number)  # `timeout` tells the process, then its group
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == ExitCode.INTERRUPTED
+    assert out == "tidied up\n"
+    assert err == "Interrupted.\n"
+
+
+def test_a_closed_terminal_is_ignored_where_nohup_says_so() -> None:
+    with started(_WAITS, "ignored") as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGHUP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=0.3)
+        process.terminate()
+        process.communicate(timeout=30)
+    assert process.returncode == ExitCode.INTERRUPTED
+
+
+def test_the_next_run_is_spoken_of(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ended_with(Interrupted("Training was stopped.", remedy="Run again.")) == ExitCode.INTERRUPTED
+    assert capsys.readouterr().err == "Interrupted. Training was stopped. Run again.\n"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.ENOTDIR])
+def test_what_the_system_refuses_is_no_fault_of_ours(capsys: pytest.CaptureFixture[str], number: int) -> None:
+    error = OSError(number, os.strerror(number), "/w/x")
+    assert ended_with(error) == ExitCode.RESOURCE_UNAVAILABLE
+    err = capsys.readouterr().err
+    assert "/w/x" in err
+    assert "report" not in err
+
+
+def test_details_that_cannot_be_kept(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/proc/nope")
+    assert ended_with(ZeroDivisionError("one")) == ExitCode.INTERNAL
+    assert "TMPDIR" in capsys.readouterr().err
+
+
+_CRD = "import sys; sys.argv = ['anneal', 'crd']; from anneal_cli.app import main; main()"
+
+
+def test_a_reader_that_has_gone_ends_a_command_without_a_word() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with started(_CRD, stdout=write) as process:
+        _, err = process.communicate(timeout=30)
+    os.close(write)
+    assert process.returncode == ExitCode.OUTPUT_CLOSED
+    assert err == ""
+
+
+def test_output_that_cannot_be_written_is_told() -> None:
+    with Path("/dev/full").open("w") as full, started(_CRD, stdout=full) as process:
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == ExitCode.RESOURCE_UNAVAILABLE
+    assert "No space left on device" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_were_closed(closed: str) -> None:
+    program = 'exec "$0" -c "$1" ' + closed
+    done = subprocess.run(
+        ["sh", "-c", program, sys.executable, _CRD], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == ExitCode.OK
+    assert done.stderr == ""
+
+
+_HANGS = """
+import hashlib
+from anneal_cli import stopping
+from anneal_cli.console import errors_explained
+stopping._LONGEST_UNWINDING = 0.1
+with errors_explained():
+    print("up", flush=True)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)  # minutes, in which Python handles no signal
+"""
+
+
+def test_a_library_that_never_comes_back_does_not_keep_a_command() -> None:
+    with started(_HANGS) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.terminate()
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == ExitCode.INTERRUPTED
+    assert err.startswith("Interrupted. Run the same command again")
+    assert len(err.splitlines()) == 1
