@@ -134,9 +134,6 @@ def _worker_group(job: FineTuneJob) -> WorkerGroup:
 
 def _show(outcome: Outcome, console: Console) -> None:
     report = outcome.report
-    for finding in report.data.findings:
-        if finding.level == "warning":
-            console.print(Text.assemble(("warning  ", "yellow"), f"{finding.what} ", (finding.where, "dim")))
     console.print()
     console.print(variants_table(report))
     console.print()
@@ -161,6 +158,13 @@ def _show(outcome: Outcome, console: Console) -> None:
             )
         )
     console.print(Text.assemble("Report    ", _relative(outcome.report_page)))
+    warnings = sum(finding.level == "warning" for finding in report.data.findings)
+    if warnings:
+        console.print(
+            Text(
+                f"Preflight had {warnings} warning{'s' * (warnings > 1)}: see above or the report.", "yellow"
+            )
+        )
 
 
 def _relative(path: Path) -> str:

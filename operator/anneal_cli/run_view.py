@@ -1,8 +1,13 @@
-"""What a person sees of a run on the terminal: one line a stage, a bar while training, tables at the end."""
+"""What a person sees of a run: one line a stage, a bar while training, tables at the end.
+
+Where there is no terminal but a log, lines take the bar's place: when a stage begins, and now and then while training.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -11,7 +16,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from anneal_api.report import GateRow, RunReport, VariantReport, Verdict
+from anneal_api.report import DataSummary, GateRow, RunReport, VariantReport, Verdict
 
 if TYPE_CHECKING:
     from anneal_trainer.engine.progress import Progress as TrainingProgress
@@ -26,6 +31,9 @@ _WORDS = {
     "gate": "reads the gate on the test rows",
     "publish": "writes the version",
 }
+_SHORT = {"publish"}
+_LINE_SECONDS = 10.0
+_LEVELS = {"warning": "yellow", "error": "bold red", "note": "dim"}
 _STYLES = {Verdict.PASSED: "green", Verdict.FAILED: "bold red", Verdict.SKIPPED: "dim"}
 
 
@@ -34,10 +42,14 @@ class RunView:
 
     Args:
         console: Where to show it.
+        clock: Seconds that pass.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
+        self._clock = clock
+        self._line_at = -math.inf
+        self._last_step = -1
         self._bars = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -48,7 +60,6 @@ class RunView:
             disable=not console.is_terminal,
         )
         self._bar: TaskID | None = None
-        self._epochs_shown = 0
 
     @contextmanager
     def live(self) -> Iterator[None]:
@@ -59,9 +70,23 @@ class RunView:
     def started(self, stage: str) -> None:
         """Shows that a stage is at work."""
         self._bar = self._bars.add_task(f"{stage:<9}", total=None, detail=_WORDS[stage])
+        if not self._console.is_terminal and stage not in _SHORT:
+            self._console.print(f"  … {stage:<10}{_WORDS[stage]}", soft_wrap=True)
+
+    def found(self, summary: DataSummary) -> None:
+        """Shows what preflight saw, while it is still worth something to stop."""
+        for finding in summary.findings:
+            self._console.print(
+                Text.assemble(
+                    (f"    {finding.level:<9}", _LEVELS.get(finding.level, "")),
+                    f"{finding.where}: " if finding.where else "",
+                    f"{finding.what} {finding.remedy}".rstrip(),
+                ),
+                soft_wrap=not self._console.is_terminal,
+            )
 
     def progressed(self, progress: TrainingProgress) -> None:
-        """Shows how far training is; without a terminal, one line an epoch."""
+        """Shows how far training is; without a terminal, with a line every ten seconds and a last one."""
         loss = "" if progress.loss is None else f"loss {progress.loss:.4f}  "
         detail = (
             f"step {progress.step}/{progress.total_steps}  {loss}{progress.tokens_per_second:,.0f} tokens/s  "
@@ -69,10 +94,13 @@ class RunView:
         )
         if self._bar is not None:
             self._bars.update(self._bar, total=progress.total_steps, completed=progress.step, detail=detail)
-        epochs = int(progress.epoch)
-        if not self._console.is_terminal and epochs > self._epochs_shown:
-            self._epochs_shown = epochs
-            self._console.print(f"  train     epoch {epochs}: {detail}", highlight=False)
+        if self._console.is_terminal:
+            return
+        ended = progress.step >= progress.total_steps > self._last_step
+        if ended or self._clock() - self._line_at >= _LINE_SECONDS:
+            self._line_at = self._clock()
+            self._last_step = progress.step
+            self._console.print(f"    train     epoch {progress.epoch:.1f}  {detail}", soft_wrap=True)
 
     def finished(self, result: StageResult) -> None:
         """Leaves one line about a finished stage."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +17,9 @@ from rich.text import Text
 from anneal_api.errors import ExitCode, ResourceUnavailable
 from anneal_api.spec.serving import Serving
 from anneal_serving.signal_handlers import ENDING
+
+_LONGEST_STOP = 9.0
+"""Seconds; after ten, `docker stop` kills what is still there."""
 
 
 def serve_until_stopped(
@@ -42,7 +47,7 @@ def serve_until_stopped(
         from anneal_serving.deployment import serve_artifact
 
         running = serve_artifact(artifact.folder, host=host, port=port, serving=asked)
-    with running, _until_stopped() as stopped:
+    with _until_stopped() as stopped, running:
         _say_where(running.url, running.version, console)
         stopped.wait()
     return ExitCode.OK
@@ -68,11 +73,20 @@ def require_free_port(host: str, port: int) -> None:
 
 @contextmanager
 def _until_stopped() -> Iterator[threading.Event]:
-    """Gives an event that Ctrl-C and SIGTERM set, and the end of the terminal."""
+    """Gives an event that Ctrl-C and SIGTERM set, and the end of the terminal.
+
+    The requests in work have a while to finish. Where the signal went to Ray's processes too, these answer no more.
+    """
     stopped = threading.Event()
 
     def stop(_number: int, _frame: object) -> None:
-        stopped.set()
+        if not stopped.is_set():
+            stopped.set()
+            threading.Thread(target=end_at_last, name="end-at-last", daemon=True).start()
+
+    def end_at_last() -> None:
+        time.sleep(_LONGEST_STOP)
+        os._exit(ExitCode.OK)  # Ray's processes end with this one, by themselves
 
     # What the process was started to ignore, as by `nohup`, stays ignored.
     heard = [number for number in ENDING if signal.getsignal(number) is not signal.SIG_IGN]

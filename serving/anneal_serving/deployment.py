@@ -16,6 +16,7 @@ from typing import Self
 
 import ray
 from ray import serve
+from ray.exceptions import RayError
 from ray.serve.config import HTTPOptions
 from ray.serve.exceptions import RayServeException
 from starlette.types import ASGIApp
@@ -27,6 +28,7 @@ from anneal_serving.artifact import Artifact, latest_version
 from anneal_serving.local_ray import start_local_ray, stop_local_ray
 from anneal_serving.loopback import LOOPBACK, listen_locally
 from anneal_serving.model_info import ModelInfo
+from anneal_serving.ray_folder import ray_folder
 from anneal_serving.ray_meters import RayMeters
 from anneal_serving.replica_options import deployment_options, serve_logging
 from anneal_serving.requests import Limits
@@ -58,7 +60,8 @@ class RunningModel:
 
     def stop(self) -> None:
         """Lets the requests in work finish, then stops serving."""
-        with contextlib.suppress(RayServeException):  # Ray Serve had not started
+        # Ray Serve had not started, or what ended this process has ended Ray's too.
+        with contextlib.suppress(RayServeException, RayError, RuntimeError, ConnectionError, TimeoutError):
             serve.delete(_APPLICATION)
         if self.owns_ray:
             stop_local_ray()
@@ -121,7 +124,7 @@ def serve_artifact(
         raise AnnealError(
             f"The server did not come up: {str(error).rstrip('.')}.",
             where=str(artifact.folder),
-            remedy="Ray's logs below /tmp/ray/session_latest/logs/serve have the cause.",
+            remedy=f"Ray's logs below {ray_folder(os.environ)}/session_latest/logs/serve have the cause.",
         ) from error
     except BaseException:
         running.stop()

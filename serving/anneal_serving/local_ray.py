@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import ray
-from ray._private import ray_constants
+from ray._private import ray_constants, services
 
 from anneal_api.errors import ResourceUnavailable
 from anneal_api.system_errors import unavailable
 from anneal_serving.environment_paths import make_paths_absolute
 from anneal_serving.ray_folder import ray_folder
 from anneal_serving.signal_handlers import handlers_kept
+
+_START_SECONDS = 120.0
 
 _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -23,7 +26,7 @@ _SETTINGS = {
     # named for the systems where Ray sets it by itself, and works on Linux too.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     # How long a busy machine may take to start Ray's first process.
-    "RAY_gcs_server_port_wait_time_s": "120",
+    "RAY_gcs_server_port_wait_time_s": f"{_START_SECONDS:.0f}",
 }
 
 _OF_ANOTHER_RAY = (
@@ -60,7 +63,7 @@ def start_local_ray(*, cpus: int) -> None:
     ray_constants.ENABLE_RAY_CLUSTER = False
     ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV = False  # it would copy the current folder for the workers
     try:
-        with _apart_from_another_ray(), handlers_kept():
+        with _apart_from_another_ray(), _patience(), handlers_kept():
             ray.init(
                 address="local",
                 num_cpus=cpus,
@@ -96,6 +99,28 @@ def _apart_from_another_ray() -> Iterator[None]:
         yield
     finally:
         os.environ.update(hidden)
+
+
+@contextmanager
+def _patience() -> Iterator[None]:
+    """Gives Ray's node time to come up: half a minute, all that Ray leaves it, is too little on a busy machine."""
+    look: Callable[..., object] = services.get_node
+    deadline = time.monotonic() + _START_SECONDS
+
+    def get_node(*arguments: object) -> object:
+        while True:
+            try:
+                return look(*arguments)
+            except RuntimeError:  # it is not there yet
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(0.1)
+
+    services.get_node = get_node
+    try:
+        yield
+    finally:
+        services.get_node = look
 
 
 def _last_line(error: BaseException) -> str:

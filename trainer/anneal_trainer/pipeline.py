@@ -21,7 +21,7 @@ import numpy as np
 from anneal_api.errors import AnnealError
 from anneal_api.job import FineTuneJob
 from anneal_api.published import PredictorConfig
-from anneal_api.report import GateReport, RunReport
+from anneal_api.report import DataSummary, GateReport, RunReport
 from anneal_serving.artifact import Artifact
 from anneal_serving.codecs import codec_for
 from anneal_serving.predictor import Predictor
@@ -30,6 +30,7 @@ from anneal_trainer.architecture.traits import TRAITS_FILE, Traits
 from anneal_trainer.compress.variant import Variant, open_variants
 from anneal_trainer.data import prepared
 from anneal_trainer.data.estimate import Machine
+from anneal_trainer.data.preflight import SUMMARY_FILE
 from anneal_trainer.data.prepared import PreparedData
 from anneal_trainer.data.rows import Splits, digest
 from anneal_trainer.data.splits import load_splits
@@ -116,9 +117,10 @@ class Pipeline:
         identity = self.base.revision, self.data_digest
         dropped = [each.record for each in self.splits.left_out]
         processes = self.group.processes
-        self._run(
+        seen = self._run(
             stage_keys.preflight(self.spec, *identity, dropped=dropped, processes=processes), self._preflight
         )
+        self.observer.found(DataSummary.model_validate_json((seen.folder / SUMMARY_FILE).read_bytes()))
         self._run(stage_keys.prepare(self.spec, *identity), self._prepare)
         self._hand_over()
 

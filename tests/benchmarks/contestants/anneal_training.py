@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 
 from anneal_api.job import FineTuneJob
+from anneal_api.report import DataSummary
 from anneal_serving.predictor import Predictor
 from anneal_trainer import base_model
 from anneal_trainer.engine.checkpoint import MODEL_FOLDER
@@ -36,6 +37,9 @@ _METRIC = "accuracy"
 
 class _Silence:
     def started(self, stage: str) -> None:
+        """Says nothing."""
+
+    def found(self, summary: DataSummary) -> None:
         """Says nothing."""
 
     def progressed(self, progress: Progress) -> None:

@@ -32,6 +32,12 @@ class ReportingObserver:
         _logger.info("%s: started", stage)
         self._reporter.stage_started(stage)
 
+    def found(self, summary: DataSummary) -> None:
+        """Preflight is done, and this is what it saw."""
+        for finding in summary.findings:
+            if finding.level == "warning":
+                _logger.warning("preflight: %s: %s %s", finding.where, finding.what, finding.remedy)
+
     def progressed(self, progress: Progress) -> None:
         """Training went on."""
         self._reporter.progressed(part_progress(progress), resumed_from=progress.resumed_from)
