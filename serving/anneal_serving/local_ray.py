@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import ray
 from ray._private import ray_constants, services
@@ -58,6 +60,9 @@ def start_local_ray(*, cpus: int) -> None:
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     make_paths_absolute(os.environ)
+    if not _home_can_be_written():
+        # The key to this Ray, which it would otherwise write into the home folder; it fails where it cannot.
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     folder = ray_folder(os.environ)
     # Ray reads the variables when it is imported, which is over; the processes that it starts read them anew.
     ray_constants.ENABLE_RAY_CLUSTER = False
@@ -99,6 +104,14 @@ def _apart_from_another_ray() -> Iterator[None]:
         yield
     finally:
         os.environ.update(hidden)
+
+
+def _home_can_be_written() -> bool:
+    try:
+        (Path.home() / ".ray").mkdir(exist_ok=True)
+    except (OSError, RuntimeError):
+        return False
+    return os.access(Path.home() / ".ray", os.W_OK)
 
 
 @contextmanager
