@@ -95,16 +95,30 @@ def test_killed_in_the_middle_of_an_epoch_it_ends_with_the_same_bits(job, tmp_pa
     assert _weights(tmp_path) == resumed
 
 
-def test_ctrl_c_ends_cleanly_and_the_next_run_goes_on(job, tmp_path):
-    path = job(training=_LONG, evaluation={"gates": []})
-    run = _start(path, tmp_path)
-    _wait_for_checkpoints(tmp_path, 2, run)
-    run.send_signal(signal.SIGINT)
-    output = run.communicate(timeout=300)[0]
-    assert run.returncode == 130, output
-    assert "Traceback" not in output
-    assert "goes on" in output
+def test_told_to_stop_it_ends_cleanly_and_the_next_run_goes_on(job, tiny_encoder, tmp_path, monkeypatch):
+    monkeypatch.setenv(
+        "RAY_ADDRESS", "127.0.0.1:1"
+    )  # somebody else's Ray, which is none of this run's business
+    model = {"source": os.path.relpath(tiny_encoder, tmp_path)}
+    path = job(model=model, training=_LONG, evaluation={"gates": []}).relative_to(tmp_path)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        run = _start(path, tmp_path)
+        _wait_for_checkpoints(tmp_path, 2, run)
+        if number is signal.SIGINT:
+            run.send_signal(number)
+        else:
+            os.killpg(run.pid, number)  # Ray's processes get it too, as from a service manager
+        output = run.communicate(timeout=300)[0]
+        assert run.returncode == 130, output
+        assert "Traceback" not in output
+        last = output.splitlines()[-1]
+        assert last.startswith("Interrupted."), output
+        assert "goes on" in last
 
     again = anneal("run", path, "--no-serve", folder=tmp_path)
     assert again.returncode == 0, again.stdout + again.stderr
     assert read_json(stage_folder(tmp_path, "train") / "training.json")["resumedFrom"] is not None
+    lines = [line.split() for line in again.stdout.splitlines() if line.strip()]
+    marks = [line[1] for line in lines if line[0] in "…✓"]
+    assert [line[0] for line in lines[: marks.index("prepare") + 1]].count("warning") == 1

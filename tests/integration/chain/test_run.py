@@ -106,6 +106,16 @@ def test_bad_data_is_refused_before_training_with_file_row_and_column(job, tmp_p
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize("option", ["--work-dir", "--store"])
+def test_a_place_that_cannot_be_written_is_found_before_preflight(job, tmp_path, option):
+    path = job()
+    result = anneal("run", path, option, path, folder=tmp_path)
+    assert result.returncode == 9, result.stdout + result.stderr
+    assert option in result.stderr
+    assert f"{path} is a file" in result.stderr
+    assert "preflight" not in result.stdout
+
+
 def test_a_taken_port_is_found_before_training(job, tmp_path):
     path = job(serving={})
     with socket.socket() as taken:
