@@ -9,7 +9,6 @@ import time
 from anneal_api.attempt import PROGRESS_SECONDS, PartProgress
 from anneal_api.report import DataSummary, StageRecord
 from anneal_trainer.cluster.report import Reporter
-from anneal_trainer.data.preflight import SUMMARY_FILE
 from anneal_trainer.engine.progress import Progress
 from anneal_trainer.stages import StageResult
 
@@ -37,6 +36,8 @@ class ReportingObserver:
         for finding in summary.findings:
             if finding.level == "warning":
                 _logger.warning("preflight: %s: %s %s", finding.where, finding.what, finding.remedy)
+        if summary.dropped:
+            self._reporter.rows_dropped(summary.dropped)
 
     def progressed(self, progress: Progress) -> None:
         """Training went on."""
@@ -59,15 +60,6 @@ class ReportingObserver:
         how = "an earlier result holds" if result.reused else f"done in {result.seconds:.1f} s"
         _logger.info("%s: %s", result.name, how)
         self._reporter.stage_finished(stage_record(result))
-        if result.name == "preflight":
-            self._told_of(DataSummary.model_validate_json((result.folder / SUMMARY_FILE).read_bytes()))
-
-    def _told_of(self, summary: DataSummary) -> None:
-        for finding in summary.findings:
-            if finding.level == "warning":
-                _logger.warning("%s: %s %s", finding.where, finding.what, finding.remedy)
-        if summary.dropped:
-            self._reporter.rows_dropped(summary.dropped)
 
 
 def part_progress(progress: Progress) -> PartProgress:

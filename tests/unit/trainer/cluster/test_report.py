@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable
@@ -14,12 +13,11 @@ from report_contract import OWNER, STRANGER
 
 from anneal_api.attempt import PartFailure, PartProgress, PartReport, PartState
 from anneal_api.errors import Reason
-from anneal_api.report import StageRecord
+from anneal_api.report import DataSummary, StageRecord
 from anneal_trainer.cluster.configmap import ApiAccess, ConfigMapKey
 from anneal_trainer.cluster.environment import Assignment
 from anneal_trainer.cluster.observer import ReportingObserver
 from anneal_trainer.cluster.report import Patience, Reporter
-from anneal_trainer.stages import StageResult
 
 FAST = Patience(between=0.05, first_retry=0.02, longest_retry=0.1, last=20.0, hopeless=0.3)
 FAILURE = PartFailure(reason=Reason.DATA_INVALID, message="row 7 is empty")
@@ -51,19 +49,14 @@ def wait_for(happened: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_rows_that_preflight_left_out_are_reported_and_its_warnings_logged(
-    server, assignment, write, tmp_path, caplog
-):
+def test_rows_that_preflight_left_out_are_reported_and_its_warnings_logged(server, assignment, write, caplog):
     dropped = [
         {"split": "test", "reason": "no label", "rows": 2, "of": 99, "where": "t.csv, rows 3, 4, column y"}
     ]
     finding = {"level": "warning", "what": "2 rows are left out.", "where": "t.csv, row 3", "remedy": "Look."}
     summary = {"digest": "d", "labels": ["a"], "splits": {}, "findings": [finding], "dropped": dropped}
-    (tmp_path / "summary.json").write_text(json.dumps(summary))
     with Reporter(assignment, write, patience=FAST) as reporter:
-        ReportingObserver(reporter).finished(
-            StageResult("preflight", "k", tmp_path, "d", reused=False, seconds=1.0)
-        )
+        ReportingObserver(reporter).found(DataSummary.model_validate(summary))
         reporter.succeeded()
     assert server.reports[-1]["dropped"] == dropped
     assert "t.csv, row 3: 2 rows are left out. Look." in caplog.text
