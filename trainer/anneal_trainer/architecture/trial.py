@@ -7,7 +7,8 @@ seconds, and what would fail after hours of training fails before.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +71,8 @@ def try_architecture(
         found.reads_last_token = reads_last_token(model)
 
     try:
-        found.tried = miniature(config, prove) is not None
+        with _one_thread():
+            found.tried = miniature(config, prove) is not None
     except ModelNotFound:
         raise
     except Exception as error:
@@ -80,6 +82,17 @@ def try_architecture(
             remedy=_ANOTHER_FAMILY,
         ) from error
     return found
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Computes so small a model with one thread: more of them wait for each other longer than they compute."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def stretched(row: Row, length: int) -> Row:
