@@ -38,7 +38,7 @@ def unavailable(error: BaseException) -> ResourceUnavailable | None:
         return ResourceUnavailable(
             f"The disk is full: {_words(full)}.",
             where=_place(full),
-            remedy="Free some room there, then run again: what is done is kept.",
+            remedy="Free some room where it is written to, then run again: what is done is kept.",
             reason=Reason.DISK_FULL,
         )
     if any(is_out_of_memory(cause) for cause in causes):

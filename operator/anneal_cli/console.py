@@ -37,7 +37,7 @@ def errors_explained() -> Iterator[None]:
     try:
         with stopping.listening():
             yield
-            _flush_output()
+            sys.stdout.flush()
     except BaseException as error:  # noqa: BLE001 - nobody above would explain it
         stopping.over()
         sys.exit(_explained(error, interrupted=stopping.came))
@@ -80,14 +80,6 @@ def _open_standard_streams() -> None:
         if getattr(sys, name) is None:
             stream = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115  for as long as the process is there
             setattr(sys, name, stream)
-
-
-def _flush_output() -> None:
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        error.filename = error.filename or "standard output"
-        raise
 
 
 def _leave_no_output_behind() -> None:

@@ -15,7 +15,8 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from anneal_api.errors import ModelNotFound
+from anneal_api.errors import ModelNotFound, ResourceUnavailable
+from anneal_api.system_errors import unavailable
 
 _WHERE = "spec.model.source"
 _AIR_GAPPED = "a local folder or pkg://PACKAGE/PATH needs no hub; on a cluster, use pvc:// or s3://"
@@ -71,6 +72,14 @@ def download(repository: str, revision: str, *, patterns: Sequence[str]) -> tupl
     except LocalEntryNotFoundError as error:
         raise _not_cached(repository, revision, error) from error
     except (_TRANSPORT_ERROR, OSError, ValueError) as error:
+        refused = unavailable(error)
+        if refused is not None:
+            raise ResourceUnavailable(
+                f"'{repository}' cannot be downloaded. {refused.what}",
+                where=f"HF_HOME: {refused.where or constants.HF_HOME}",
+                remedy="Let HF_HOME name a folder that can be written and has room, then run again: it goes on.",
+                reason=refused.reason,
+            ) from error
         raise ModelNotFound(
             f"'{repository}' cannot be downloaded: {_first_line(error)}.",
             where=_WHERE,

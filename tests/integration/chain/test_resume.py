@@ -39,9 +39,10 @@ def _start(job: Path, folder: Path) -> subprocess.Popen[str]:
 def _wait_for_checkpoints(folder: Path, count: int, run: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 600
     run_folder = ".anneal/work/default/words-*/stages/train/*.partial/checkpoints/run"
+    before = set(folder.glob(f"{run_folder}/checkpoint_*/state.json"))
     seen: set[Path] = set()
     while time.monotonic() < deadline:
-        seen.update(folder.glob(f"{run_folder}/checkpoint_*/state.json"))
+        seen.update(set(folder.glob(f"{run_folder}/checkpoint_*/state.json")) - before)
         # Ray goes on from what it has on record, which is written a moment after the files.
         recorded = folder.glob(f"{run_folder}/checkpoint_manager_snapshot.json")
         if len(seen) >= count and any(_names_a_checkpoint(file) for file in recorded):
@@ -96,9 +97,7 @@ def test_killed_in_the_middle_of_an_epoch_it_ends_with_the_same_bits(job, tmp_pa
 
 
 def test_told_to_stop_it_ends_cleanly_and_the_next_run_goes_on(job, tiny_encoder, tmp_path, monkeypatch):
-    monkeypatch.setenv(
-        "RAY_ADDRESS", "127.0.0.1:1"
-    )  # somebody else's Ray, which is none of this run's business
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # somebody else's Ray
     model = {"source": os.path.relpath(tiny_encoder, tmp_path)}
     path = job(model=model, training=_LONG, evaluation={"gates": []}).relative_to(tmp_path)
 

@@ -163,8 +163,10 @@ def test_a_reader_that_has_gone_ends_a_command_without_a_word() -> None:
     assert err == ""
 
 
-def test_output_that_cannot_be_written_is_told() -> None:
-    with Path("/dev/full").open("w") as full, started(_CRD, stdout=full) as process:
+@pytest.mark.parametrize("command", ["crd", "--version", "--help"])
+def test_output_that_cannot_be_written_is_told(command: str) -> None:
+    program = _CRD.replace("crd", command)
+    with Path("/dev/full").open("w") as full, started(program, stdout=full) as process:
         _, err = process.communicate(timeout=30)
     assert process.returncode == ExitCode.RESOURCE_UNAVAILABLE
     assert "No space left on device" in err
