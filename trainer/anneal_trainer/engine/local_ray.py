@@ -17,6 +17,8 @@ _SETTINGS = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     # A worker that waits for the others must not wait for ever.
     "RAY_TRAIN_COLLECTIVE_TIMEOUT_S": "1800",
+    # Where a minute is not enough, Ray starts the workers anew, again and again: a busy machine gets ten.
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600",
 }
 
 
