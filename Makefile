@@ -64,7 +64,7 @@ test: ## Check style, types and layers, then run all tests (about 50 minutes)
 
 .PHONY: nightly
 nightly: $(VENV)/.dev ## Run the tests that take too long for every change (about an hour)
-	@ANNEAL_NIGHTLY=1 $(BIN)/pytest tests/integration/chain/test_cluster_parts.py tests/integration/serving/test_version_switch.py tests/e2e $(ARGS)
+	@ANNEAL_NIGHTLY=1 $(BIN)/pytest tests/integration/test_architectures.py tests/integration/chain/test_cluster_parts.py tests/integration/serving/test_version_switch.py tests/e2e $(ARGS)
 
 .PHONY: unit
 unit: $(VENV)/.dev ## Run the unit tests (about a minute)
@@ -85,6 +85,7 @@ format: $(VENV)/.dev ## Format the code
 .PHONY: docs
 docs: $(VENV)/.dev ## Write the generated pages of docs/ anew
 	@$(BIN)/python -m anneal_api.reference > docs/manifest.md
+	@PYTHONPATH=tests $(BIN)/python -m architectures > docs/architectures.md
 
 .PHONY: crds
 crds: $(VENV)/.dev ## Write the chart's CustomResourceDefinition anew

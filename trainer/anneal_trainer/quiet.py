@@ -13,6 +13,7 @@ from transformers.utils.logging import disable_progress_bar
 _TALKATIVE = (
     "transformers",
     "torch.onnx",
+    "torch.__trace",  # each step of an export, for whoever has a handler at the root
     "onnxscript",
     "onnx_ir",
     "ray.train",

@@ -314,8 +314,11 @@ class Trainer:
             self._write_checkpoint(folder)
             if self.best is not None:
                 self.model.load_state_dict(self.best)
-            self.model.config.get_text_config().pad_token_id = self.plan.pad_token_id
+            text = self.model.config.get_text_config()
+            in_training = text.pad_token_id  # stands in where the model has none, or it would take no batches
+            text.pad_token_id = self.plan.pad_token_id
             self.model.save_pretrained(folder / checkpoint.MODEL_FOLDER)
+            text.pad_token_id = in_training
 
         self.workers.save(write, metrics=self._shown_metrics())
 
