@@ -40,6 +40,11 @@ def quiet_libraries() -> Iterator[None]:
 
 @contextmanager
 def quiet_output() -> Iterator[None]:
-    """Swallows what a library prints to standard output, beside `quiet_libraries`."""
-    with quiet_libraries(), contextlib.redirect_stdout(io.StringIO()):
-        yield
+    """Swallows what a library prints, beside `quiet_libraries`: whole programs, where one cannot be exported."""
+    nowhere, disabled = io.StringIO(), logging.root.manager.disable
+    logging.disable(max(disabled, logging.WARNING))
+    try:
+        with quiet_libraries(), contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+            yield
+    finally:
+        logging.disable(disabled)

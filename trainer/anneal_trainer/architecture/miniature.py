@@ -54,10 +54,15 @@ def miniature(config: PreTrainedConfig, prove: Callable[[PreTrainedModel], None]
         Exception: What comes of building the model as it is, or of letting it do what it has to.
     """
     failure: Exception | None = None
+    tried: list[dict[str, object]] = []
     for make in (narrowed, _shallow, copy.deepcopy):
-        failure = None
         try:
             candidate = make(config)
+            shape = candidate.to_dict()
+            if shape in tried:
+                continue  # it fails as before
+            failure = None
+            tried.append(shape)
             if _parameters(candidate) > _MOST_PARAMETERS:
                 continue
             model: PreTrainedModel = _built(candidate)

@@ -39,7 +39,7 @@ def read_parquet(path: Path, name: str, columns: Columns, log: ProblemLog) -> It
                         yield Record(row, None, text, class_name(label, names))
                     else:
                         log.add(_nameless(label, names, row_place(name, row, None, columns.label)))
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:  # the latter of a column's name
         first_line = str(error).splitlines()[0].rstrip(".")
         log.add(Problem(f"The file is not valid parquet: {first_line}.", name, "Write it again."))
 
