@@ -8,6 +8,7 @@ from anneal_api.job import FineTuneJobSpec
 from anneal_serving.codecs import codec_for
 from anneal_trainer import base_model
 from anneal_trainer.architecture.checkpoint import classifier_config, examine
+from anneal_trainer.architecture.memory import remembered
 from anneal_trainer.architecture.traits import TRAITS_FILE
 from anneal_trainer.architecture.trial import try_architecture
 from anneal_trainer.base_model import BaseModel
@@ -46,7 +47,11 @@ def look(
     predictor = base_model.predictor_config(base, spec, labels, WEIGHTS_FILE)
     codec = codec_for(folder, predictor)
     noticed, new_head = examine(base, model_config)
-    traits = try_architecture(model_config, predictor, codec, splits.train.texts)
+    traits = remembered(
+        model_config,
+        predictor,
+        lambda: try_architecture(model_config, predictor, codec, splits.train.texts),
+    )
     traits.new_head = new_head
     (folder / TRAITS_FILE).write_text(traits.model_dump_json(indent=1), encoding="utf-8")
     summary = preflight.summary_of(
