@@ -119,5 +119,5 @@ def test_told_to_stop_it_ends_cleanly_and_the_next_run_goes_on(job, tiny_encoder
     assert again.returncode == 0, again.stdout + again.stderr
     assert read_json(stage_folder(tmp_path, "train") / "training.json")["resumedFrom"] is not None
     lines = [line.split() for line in again.stdout.splitlines() if line.strip()]
-    marks = [line[1] for line in lines if line[0] in "…✓"]
-    assert [line[0] for line in lines[: marks.index("prepare") + 1]].count("warning") == 1
+    before_training = lines[: [line[:2] for line in lines].index(["…", "prepare"])]
+    assert [line[0] for line in before_training].count("warning") == 1
