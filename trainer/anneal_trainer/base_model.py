@@ -38,20 +38,9 @@ _CONTENT_DIGEST = "sha256:"
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 # Families whose position ids start behind the padding token's, so that the table holds fewer usable places.
 _POSITIONS_AFTER_PADDING = {
-    "camembert",
-    "data2vec-text",
-    "esm",
-    "ibert",
-    "longformer",
-    "luke",
-    "markuplm",
-    "mpnet",
-    "roberta",
-    "roberta-prelayernorm",
-    "xlm-roberta",
-    "xlm-roberta-xl",
-    "xmod",
-}
+    "camembert", "data2vec-text", "esm", "ibert", "longformer", "luke", "markuplm", "mpnet", "roberta",
+    "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
