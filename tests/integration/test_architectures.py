@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 # By the last token, and one that takes padding for text; encoders are in every other test.
 EVERY_DAY = ("gpt2", "convbert")
-NIGHTLY = "ANNEAL_NIGHTLY" in os.environ
+NIGHTLY = os.environ.get("ANNEAL_NIGHTLY") == "1"
 TOLERANCE = 1e-4
 
 
@@ -94,10 +94,6 @@ def _require_last_token_counts(trainer: Trainer, prepared: Prepared) -> None:
     assert not torch.equal(*logits)
 
 
-THROUGH_RAY = ("gpt2", "convbert")
-"""By the last token; and rows of one length only."""
-
-
 @pytest.fixture(scope="module")
 def two_workers():
     group = WorkerGroup(workers=2, gpus_per_worker=0, cpus_per_worker=1)
@@ -105,7 +101,8 @@ def two_workers():
         yield group
 
 
-@pytest.mark.parametrize("family", [each for each in FAMILIES if _trains(each)] if NIGHTLY else THROUGH_RAY)
+@pytest.mark.parametrize("family", [each for each in FAMILIES if _trains(each)])
+@pytest.mark.skipif(not NIGHTLY, reason="minutes: run it with `make nightly`")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Ray Train's of Ray Data
 def test_two_workers_learn_what_one_process_learns(family, tmp_path, two_workers):
     prepared = prepare(family, tmp_path)
