@@ -74,7 +74,7 @@ def test_ctrl_c_in_a_command_ends_with_130(tmp_path: Path) -> None:
         process.stdout.readline()
         writer = os.open(fifo, os.O_WRONLY)  # returns when the command has opened the file
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=120)
         os.close(writer)
     assert process.returncode == ExitCode.INTERRUPTED
     assert "Traceback" not in err
@@ -110,7 +110,7 @@ def test_a_signal_to_end_is_told_in_one_line(number: signal.Signals, unwinding: 
         process.stdout.readline()
         process.send_signal(number)
         process.send_signal(number)  # `timeout` tells the process, then its group
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=120)
     assert process.returncode == ExitCode.INTERRUPTED
     assert out == "tidied up\n"
     assert err == "Interrupted.\n"
@@ -124,7 +124,7 @@ def test_a_closed_terminal_is_ignored_where_nohup_says_so() -> None:
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(timeout=0.3)
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=120)
     assert process.returncode == ExitCode.INTERRUPTED
 
 
@@ -157,7 +157,7 @@ def test_a_reader_that_has_gone_ends_a_command_without_a_word() -> None:
     read, write = os.pipe()
     os.close(read)
     with started(_CRD, stdout=write) as process:
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=120)
     os.close(write)
     assert process.returncode == ExitCode.OUTPUT_CLOSED
     assert err == ""
@@ -167,7 +167,7 @@ def test_a_reader_that_has_gone_ends_a_command_without_a_word() -> None:
 def test_output_that_cannot_be_written_is_told(command: str) -> None:
     program = _CRD.replace("crd", command)
     with Path("/dev/full").open("w") as full, started(program, stdout=full) as process:
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=120)
     assert process.returncode == ExitCode.RESOURCE_UNAVAILABLE
     assert "No space left on device" in err
     assert "Traceback" not in err
@@ -199,7 +199,7 @@ def test_a_library_that_never_comes_back_does_not_keep_a_command() -> None:
         assert process.stdout is not None
         process.stdout.readline()
         process.terminate()
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=120)
     assert process.returncode == ExitCode.INTERRUPTED
     assert err.startswith("Interrupted. Run the same command again")
     assert len(err.splitlines()) == 1
