@@ -389,7 +389,8 @@ class Pipeline:
 
     def _traits(self) -> Traits:
         path = self.results["preflight"].folder / TRAITS_FILE
-        return Traits.model_validate_json(path.read_bytes())
+        # An earlier release, whose preflight a job under way goes on from, wrote none.
+        return Traits.model_validate_json(path.read_bytes()) if path.exists() else Traits()
 
     def _variants(self) -> list[Variant]:
         return open_variants(self.results["compress"].folder)

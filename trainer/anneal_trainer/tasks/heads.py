@@ -6,7 +6,6 @@ base model are those of the data, name by name; else the last layer starts anew,
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -27,11 +26,6 @@ def own_labels(config: PreTrainedConfig) -> tuple[str, ...]:
     """Returns the labels that a model answers, in the order of its outputs; empty where it names none."""
     by_position = {int(position): str(label) for position, label in (config.id2label or {}).items()}
     return tuple(by_position[position] for position in sorted(by_position))
-
-
-def has_head(report: LoadingReport, output: Iterable[str]) -> bool:
-    """Returns whether a checkpoint holds the given output parameters."""
-    return not set(output) & report.missing
 
 
 def output_parameters(folder: Path) -> frozenset[str]:
