@@ -20,8 +20,7 @@ from anneal_trainer.base_model import BaseModel, predictor_config, tokenizer_fil
 LABELS = ["neg", "pos"]
 
 
-def traits(folder: Path, family: str, max_length: int = 32, **more: object) -> Traits:
-    write_base(family, folder / "base", vocab_size=64, **more)
+def traits(folder: Path, max_length: int = 32) -> Traits:
     base = BaseModel(folder / "base", "./base", "")
     spec = FineTuneJobSpec.model_validate(
         {
@@ -52,13 +51,16 @@ def test_the_page_of_families_says_what_was_found():
     ],
 )
 def test_it_finds_out_what_a_family_can_do(tmp_path, family, more, expected):
-    assert traits(tmp_path, family, max_length=40, **more) == expected
+    write_base(family, tmp_path / "base", vocab_size=64, **more)
+    assert traits(tmp_path, max_length=40) == expected
 
 
 @pytest.mark.integration
 def test_what_cannot_be_served_is_refused_before_training(tmp_path, capfd):
+    write_base("longformer", tmp_path / "base", vocab_size=64)
+    capfd.readouterr()
     with pytest.raises(ModelNotFound, match="A model of type ") as refusal:
-        traits(tmp_path, "longformer")
+        traits(tmp_path)
     assert len(str(refusal.value)) < 1000
     said = capfd.readouterr()
     assert (said.out, said.err) == ("", "")

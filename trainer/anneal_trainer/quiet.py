@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from transformers.utils.logging import disable_progress_bar
+from transformers.utils import logging as transformers_logging
 
 _TALKATIVE = (
     "transformers",
@@ -26,7 +26,8 @@ _TALKATIVE = (
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
     """Lets only errors of the talkative libraries through, and no progress bars."""
-    disable_progress_bar()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
     loggers = [logging.getLogger(name) for name in _TALKATIVE]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -36,6 +37,8 @@ def quiet_libraries() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+        if bars:
+            transformers_logging.enable_progress_bar()
 
 
 @contextmanager

@@ -64,7 +64,7 @@ def job(tmp_path: Path, tiny_encoder: Path, ray_address: str) -> Iterator[Cluste
 def test_three_processes_make_one_version(job):
     code, output = job.run("prepare")
     assert code == 0, output
-    assert loaded(output) == set(), "preparing waits for no library that trains"
+    assert "ray" not in loaded(output), "preparing needs no Ray"
     report = job.report("prepare")
     assert report.state is PartState.SUCCEEDED
     assert [stage.name for stage in report.stages] == ["preflight", "prepare"]

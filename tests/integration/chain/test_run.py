@@ -95,7 +95,7 @@ def _texts(path):
 
 
 def test_bad_data_is_refused_before_training_with_file_row_and_column(job, tmp_path):
-    path = job()
+    path = job(data={"invalidRows": {"action": "Refuse"}})
     with (tmp_path / "test.csv").open("a", encoding="utf-8") as file:
         file.write("a text,neutral\n")
     result = anneal("run", path, folder=tmp_path)

@@ -24,6 +24,7 @@ from anneal_serving.codecs import Codec
 from anneal_trainer.architecture.miniature import miniature
 from anneal_trainer.architecture.traits import Traits
 from anneal_trainer.compress.export import export_onnx
+from anneal_trainer.quiet import quiet_libraries
 
 Row = NDArray[np.int32]
 Collate = Callable[[Sequence[Row]], dict[str, NDArray[np.int64]]]
@@ -71,7 +72,7 @@ def try_architecture(
         found.reads_last_token = reads_last_token(model)
 
     try:
-        with _one_thread():
+        with _one_thread(), quiet_libraries():
             found.tried = miniature(config, prove) is not None
     except ModelNotFound:
         raise

@@ -78,11 +78,7 @@ def _work(
     # Read when the hub's client is imported. A base model is downloaded once, to where all pods of the job see it:
     # the workers get its path, and a cache in the home folder is this pod's alone.
     os.environ["HF_HOME"] = str(folders.work / "hub")
-    if assignment.part is Part.PREPARE:
-        # Transformers loads PyTorch for a mere tokenizer if it can: seconds and hundreds of megabytes for nothing.
-        os.environ["TRANSFORMERS_NO_ADVISORY_WARNINGS"] = "1"
-        sys.modules["torch"] = None  # type: ignore[assignment]  # how Python spells a module that must not be found
-    from anneal_trainer.cluster.parts import run_part  # noqa: PLC0415  after the lines above
+    from anneal_trainer.cluster.parts import run_part  # noqa: PLC0415  after the line above
 
     return run_part(
         assignment.part,
