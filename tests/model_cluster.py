@@ -9,21 +9,27 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from model_controllers import PARTS, START, ModelControllers
 
 from anneal_api.identity import API_VERSION, KIND
-from anneal_api.status import FineTuneJobStatus
+from anneal_api.status import FineTuneJobStatus, read_status
 from anneal_operator.plan.actions import Apply, Create, Delete, Plan, SetFinalizer
 from anneal_operator.plan.decide import plan
+from anneal_operator.plan.liveness import Timers, facts
 from anneal_operator.plan.moments import written
 from anneal_operator.plan.observed import Observed
+from anneal_operator.plan.workloads import has_ended
 from anneal_operator.resources.names import (
     ATTEMPT_LABEL,
     FINALIZER,
     GENERATION_LABEL,
     PART_LABEL,
+    attempt_name,
+    probe_name,
 )
 from anneal_operator.settings import Settings
 
@@ -63,6 +69,10 @@ def _copied(value: Any) -> Any:
 class ModelCluster(ModelControllers):
     """One job, its objects and the time.
 
+    Attributes:
+        operator_ahead: Seconds by which the operator takes the time for later than it is.
+        stale: Objects and pods that the operator's cache shows otherwise than they are; None: it shows none.
+
     Args:
         spec: Its spec.
         settings: The operator's settings.
@@ -92,6 +102,10 @@ class ModelCluster(ModelControllers):
         self.created: list[tuple[str, str]] = []
         self.writes = 0
         self.plans: list[Plan] = []
+        self.operator_ahead = 0.0
+        self.stale: dict[tuple[str, str], dict[str, Any] | None] = {}
+        self._timers = Timers()
+        self._live: set[tuple[str, str]] = set()
         self._uids = 0
         self._crash_at: int | None = None
 
@@ -101,17 +115,40 @@ class ModelCluster(ModelControllers):
         """Returns what the operator sees."""
         assert self.job is not None
         kinds = {"RayJob", "RayService"}
-        children = [c for (kind, _), c in sorted(self.objects.items()) if self.kuberay or kind not in kinds]
-        return Observed(
+        seen = self._seen(self.objects)
+        pods = self._seen({("Pod", pod["metadata"]["name"]): pod for pod in self.pods}, pods=True)
+        children = [c for (kind, _), c in sorted(seen.items()) if self.kuberay or kind not in kinds]
+        found = Observed(
             job=_copied(self.job),
             children=tuple(_copied(children)),
-            pods=tuple(_copied(self.pods)),
+            pods=tuple(_copied(list(pods.values()))),
             warnings=tuple(_copied(self.warnings)),
             foreign=frozenset(self.foreign),
             kuberay=self.kuberay,
-            now=self.now,
+            now=self.now + timedelta(seconds=self.operator_ahead),
             settings=self.settings,
+            confirmed=frozenset(self._live),
         )
+        return replace(found, lasting=self._timers.update(facts(found), self.monotonic))
+
+    def _seen(
+        self, there: dict[tuple[str, str], dict[str, Any]], *, pods: bool = False
+    ) -> dict[tuple[str, str], dict[str, Any]]:
+        shown = {place: body for place, body in self.stale.items() if (place[0] == "Pod") == pods}
+        return {place: body for place, body in {**there, **shown}.items() if body is not None}
+
+    def freeze(self, *kinds: str) -> None:
+        """Lets the watches of some kinds fall silent: what the operator has cached of them stays as it is."""
+        there = {**self.objects, **{("Pod", pod["metadata"]["name"]): pod for pod in self.pods}}
+        self.stale |= {place: _copied(body) for place, body in there.items() if place[0] in kinds}
+
+    def thaw(self) -> None:
+        """Lets all watches be heard again."""
+        self.stale.clear()
+
+    def restart_operator(self) -> None:
+        """Starts the operator anew: what it only remembered is lost."""
+        self._timers = Timers()
 
     def look(self, crash_after: int | None = None) -> Plan | None:
         """Lets the operator look once and act; it is killed after so many writes.
@@ -120,7 +157,7 @@ class ModelCluster(ModelControllers):
         """
         if self.job is None:
             return None
-        found = plan(self.observed())
+        found = self.plan()
         self.plans.append(found)
         self._crash_at = None if crash_after is None else self.writes + crash_after
         try:
@@ -130,6 +167,41 @@ class ModelCluster(ModelControllers):
         finally:
             self._crash_at = None
         return found
+
+    def plan(self) -> Plan:
+        """Returns what the operator decides, after it looked live at whatever that rests on."""
+        self._live.clear()
+        while (found := plan(self.observed())).confirm:
+            new = set(found.confirm) - self._live
+            assert new, f"asked again: {found.confirm}"
+            assert found == Plan(None, confirm=found.confirm), "what is not confirmed decides nothing"
+            self._live |= new
+            for place in new:
+                self.stale.pop(place, None)
+        self._check_verdicts(found)
+        return found
+
+    def _check_verdicts(self, found: Plan) -> None:
+        """Holds every verdict against the rule: on a final report, or on what was looked at live."""
+        if found.status is None or self.job is None:
+            return
+        before, _ = read_status(self.status)
+        known = {(failure.generation, failure.attempt) for failure in before.failures}
+        for failure in found.status.failures:
+            if (failure.generation, failure.attempt) in known:
+                continue
+            board = attempt_name(self.job["metadata"]["name"], failure.generation, failure.attempt)
+            cached = self.stale.get(("ConfigMap", board)) or self.objects.get(("ConfigMap", board)) or {}
+            text = (cached.get("data") or {}).get(f"{failure.part.value}.json", "{}")
+            told = json.loads(text).get("state") if text.startswith("{") else None
+            final = told in {"Failed", "Succeeded"}
+            assert final or ("ConfigMap", board) in self._live, f"given up on an old view: {failure}"
+        refused = {version.version for version in before.versions if version.refused}
+        for version in found.status.versions:
+            if version.refused is not None and version.version not in refused:
+                probe = ("Job", probe_name(self.job["metadata"]["name"], version.version))
+                done = probe in self.objects and has_ended(self.objects[probe])
+                assert done or probe in self._live, f"refused on an old view: {version}"
 
     def settle(self, limit: int = 30) -> Plan:
         """Lets the operator look until it has nothing more to do at this moment."""

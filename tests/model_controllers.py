@@ -28,7 +28,9 @@ class ModelControllers:
     """The objects of one job, the pods below them, and the time.
 
     Attributes:
-        now: The time.
+        now: The time by the API server's clock.
+        nodes_ahead: Seconds by which the clocks of nodes, pods and controllers are ahead of it.
+        monotonic: Seconds of the operator's clock that never jumps.
         objects: The objects, by kind and name.
         pods: The pods.
         stored: What the versions in the model store were made from, v1 first.
@@ -38,15 +40,23 @@ class ModelControllers:
 
     def __init__(self) -> None:
         self.now = START
+        self.nodes_ahead = 0.0
+        self.monotonic = 0.0
         self.objects: dict[tuple[str, str], dict[str, Any]] = {}
         self.pods: list[dict[str, Any]] = []
         self.stored: list[str] = []
         self.bad_versions: set[int] = set()
         self.unready_versions: set[int] = set()
 
+    @property
+    def node_time(self) -> str:
+        """The time as nodes, pods and controllers write it."""
+        return written(self.now + timedelta(seconds=self.nodes_ahead))
+
     def tick(self, seconds: float) -> None:
         """Lets time pass."""
         self.now += timedelta(seconds=seconds)
+        self.monotonic += seconds
 
     def remove(self, kind: str, name: str) -> None:
         """Deletes a child. A RayJob, which KubeRay's finalizer holds, and pods take a moment."""
@@ -60,7 +70,7 @@ class ModelControllers:
         """Ends the pods of the active part, and with them the part."""
         for body in self.active_parts_bodies():
             for pod in self.pods_of(body):
-                terminated = {"reason": reason, "exitCode": 137, "finishedAt": written(self.now)}
+                terminated = {"reason": reason, "exitCode": 137, "finishedAt": self.node_time}
                 pod["status"]["phase"] = "Failed"
                 if reason == "Evicted":
                     pod["status"] |= {"reason": "Evicted", "message": "The node was low on resource: memory."}
@@ -114,7 +124,7 @@ class ModelControllers:
             },
         }
         self.pods.append(pod)
-        begun = {"startTime": written(self.now)}
+        begun = {"startTime": self.node_time}
         if body["kind"] == "RayJob":
             begun["jobDeploymentStatus"] = "Initializing"
         body["status"] = {**body.get("status", {}), **begun}
@@ -124,7 +134,7 @@ class ModelControllers:
         """Lets a Job or RayJob run and report."""
         for pod in self.pods_of(body):
             pod["status"] |= {"phase": "Running", "conditions": []}
-            running = {"running": {"startedAt": written(self.now)}}
+            running = {"running": {"startedAt": self.node_time}}
             pod["status"]["containerStatuses"][0]["state"] = running
         if body["kind"] == "RayJob":
             body["status"] |= {"jobDeploymentStatus": "Running", "jobStatus": "RUNNING"}
@@ -152,7 +162,7 @@ class ModelControllers:
 
     def end(self, body: dict[str, Any], *, good: bool) -> None:
         """Lets a Job or RayJob come to its end."""
-        now = written(self.now)
+        now = self.node_time
         status = body.setdefault("status", {})
         if body["kind"] == "RayJob":
             words = ("Complete", "SUCCEEDED") if good else ("Failed", "FAILED")
@@ -181,7 +191,7 @@ class ModelControllers:
             "attempt": attempt,
             "part": part,
             "state": state,
-            "heartbeat": written(self.now),
+            "heartbeat": self.node_time,
             **more,
         }
         board["data"] = {**board.get("data", {}), f"{part}.json": json.dumps(document)}

@@ -11,7 +11,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from anneal_operator.cluster.kinds import CONFIG_MAP, FINE_TUNE_JOB, POD
+from anneal_operator.cluster.kinds import FINE_TUNE_JOB, POD
 from anneal_operator.cluster.packed import Packed, Packer, job_uid, version_of
 from anneal_operator.plan.observed import Object
 
@@ -160,10 +160,6 @@ def _owner(packed: Packed) -> tuple[str, str]:
 def _trimmed(body: Object) -> Object:
     """Returns the object without what nobody reads and what is most of its size."""
     meta: dict[str, Any] = {key: value for key, value in body["metadata"].items() if key != "managedFields"}
-    if body["kind"] == CONFIG_MAP.kind:
-        # When a report was written, by the server's clock: the only use of these fields, without their content.
-        fields = body["metadata"].get("managedFields") or ()
-        meta["managedFields"] = [{"time": entry["time"]} for entry in fields if "time" in entry]
     annotations = meta.get("annotations")
     if annotations and _LAST_APPLIED in annotations:
         meta["annotations"] = {key: value for key, value in annotations.items() if key != _LAST_APPLIED}

@@ -45,6 +45,10 @@ def _no_fence() -> None:
     """Lets every write through."""
 
 
+def _no_date(date: str | None, asked: float, answered: float) -> None:
+    """Does not ask what time it is at the server."""
+
+
 def _no_observer(verb: str, code: int, seconds: float) -> None:
     """Keeps no account of calls."""
 
@@ -58,6 +62,7 @@ class Client:
         random: Chance, for the waits between tries.
         fence: Called before each write; raises `Fenced` where this process may no longer write.
         observer: Told of every answer: verb, HTTP status (0: none came), seconds.
+        dated: Told the `Date` of every answer, and when it was asked and answered by the monotonic clock.
         tries: How often a call is tried at most.
         timeout: Longest time that the server may take for an answer, in seconds.
     """
@@ -70,6 +75,7 @@ class Client:
         random: Random | None = None,
         fence: Callable[[], None] = _no_fence,
         observer: Callable[[str, int, float], None] = _no_observer,
+        dated: Callable[[str | None, float, float], None] = _no_date,
         tries: int = _TRIES,
         timeout: float = 30.0,
     ) -> None:
@@ -78,6 +84,7 @@ class Client:
         self._clock = clock or SystemClock()
         self._random = random or Random()  # noqa: S311  # spreads waits, hides nothing
         self._observer = observer
+        self._dated = dated
         self._tries = tries
         self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=_CONNECT_SECONDS)
         self.fence = fence
@@ -279,6 +286,7 @@ class Client:
                 timeout=self._timeout,
             ) as response:
                 code = response.status
+                self._dated(response.headers.get("Date"), began, self._clock.monotonic())
                 raw = await response.read()
                 retry_after = _seconds(response.headers.get("Retry-After"))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Protocol
 
 
@@ -52,3 +53,55 @@ class SystemClock:
         except TimeoutError:
             return event.is_set()
         return True
+
+
+class ServerClock:
+    """The API server's time of day, as the dates of its answers tell it; until the first one, this machine's.
+
+    What the operator writes down is read by the next operator, on another node with another clock, and is compared
+    with what the server wrote. So there is one clock for all of it, and it is the server's.
+
+    Args:
+        clock: This machine's clock.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._epoch: tuple[datetime, datetime] | None = (
+            None  # the server's time when `monotonic` was 0: between these
+        )
+
+    def heard(self, date: str | None, asked: float, answered: float) -> None:
+        """Takes note of the `Date` of an answer.
+
+        Args:
+            date: The header, which has whole seconds; None where there is none.
+            asked: When the request was sent, by the monotonic clock.
+            answered: When the answer was there.
+        """
+        try:
+            said = parsedate_to_datetime(date or "").astimezone(UTC)
+        except (ValueError, OverflowError):
+            return
+        earliest, latest = said - timedelta(seconds=answered), said + timedelta(seconds=1 - asked)
+        if self._epoch is not None and earliest <= self._epoch[1] and latest >= self._epoch[0]:
+            earliest, latest = max(earliest, self._epoch[0]), min(latest, self._epoch[1])
+        self._epoch = earliest, latest
+
+    def now(self) -> datetime:
+        """Returns the server's time of day, aware, in UTC, at most a second late."""
+        if self._epoch is None:
+            return self._clock.now()
+        return self._epoch[0] + timedelta(seconds=self._clock.monotonic())
+
+    def monotonic(self) -> float:
+        """Returns seconds since some moment."""
+        return self._clock.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Waits."""
+        await self._clock.sleep(seconds)
+
+    async def wait(self, event: asyncio.Event, seconds: float | None = None) -> bool:
+        """Waits for an event, and returns whether it came before the time was up."""
+        return await self._clock.wait(event, seconds)

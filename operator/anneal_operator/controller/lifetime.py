@@ -16,7 +16,7 @@ from anneal_api.identity import KIND
 from anneal_operator.cluster.audit import CacheAudit
 from anneal_operator.cluster.cache import Cache, JobKey
 from anneal_operator.cluster.client import Client
-from anneal_operator.cluster.clock import Clock
+from anneal_operator.cluster.clock import Clock, ServerClock
 from anneal_operator.cluster.credentials import Credentials
 from anneal_operator.cluster.errors import ApiError
 from anneal_operator.cluster.kinds import FINE_TUNE_JOB, LEASE, RAY_JOB, RAY_SERVICE, WATCHED, Kind
@@ -96,7 +96,7 @@ class Lifetime:
         self._plan = plan
         self._metrics = metrics
         self._probes = probes
-        self._clock = clock
+        self._clock = ServerClock(clock)
         self._random = random
         self._stop = stop
         self._heed_signals = heed_signals
@@ -136,6 +136,7 @@ class Lifetime:
             random=self._random,
             fence=fence,
             observer=self._metrics.called,
+            dated=self._clock.heard,
         )
         stack.push_async_callback(client.close)
         return client
@@ -147,6 +148,7 @@ class Lifetime:
             clock=self._clock,
             random=self._random,
             observer=self._metrics.called,
+            dated=self._clock.heard,
             tries=1,
             timeout=_LEASE_TIMEOUT,
         )

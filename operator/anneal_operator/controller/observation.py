@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from anneal_api.attempt import Part
 from anneal_operator.cluster.cache import Cache
@@ -24,6 +24,8 @@ from anneal_operator.cluster.kinds import (
 from anneal_operator.cluster.packed import controller_of, job_uid
 from anneal_operator.controller.refusals import Refusal
 from anneal_operator.controller.warning_events import WarningEvents, subjects_of
+from anneal_operator.plan.confirmation import place_of
+from anneal_operator.plan.liveness import Timers, facts
 from anneal_operator.plan.observed import Object, Observed
 from anneal_operator.plan.workloads import has_driver
 from anneal_operator.resources.names import part_name
@@ -40,7 +42,7 @@ _UNSETTLED_RAY_JOB = frozenset({"", "Initializing", "Waiting", "Retrying"})
 
 @dataclass(slots=True)
 class Memory:
-    """What is worth remembering of a job from one look to the next. Losing it costs a few calls, no more.
+    """What is worth remembering of a job from one look to the next. Losing it costs a few calls, and some patience.
 
     Attributes:
         uid: UID of the job.
@@ -49,6 +51,7 @@ class Memory:
         waiting_since: Since when something of the job waits.
         restless: Looks in a row that each changed something.
         refusal: What the API server refused last, and why.
+        timers: Since when things are as they are.
     """
 
     uid: str
@@ -57,6 +60,7 @@ class Memory:
     waiting_since: float | None = None
     restless: int = 0
     refusal: Refusal | None = None
+    timers: Timers = field(default_factory=Timers)
 
 
 class Leftover(Exception):
@@ -89,20 +93,26 @@ class Sight:
     ) -> None:
         self.job = job
         self.memory = memory
-        self.pods = pods
+        self._pods = {place_of(pod): pod for pod in pods}
         self.warnings: tuple[Object, ...] = ()
         self.children: dict[Place, Object] = {place_of(child): child for child in children}
+        self.live: set[Place] = set()
         self._absent: set[Place] = set()
         self._client = client
         self._cache = cache
         self._patient = patient
+
+    @property
+    def pods(self) -> tuple[Object, ...]:
+        """The job's pods, in a fixed order."""
+        return tuple(self._pods[place] for place in sorted(self._pods))
 
     def is_unseen(self, place: Place) -> bool:
         """Returns whether the cache shows nothing there and nobody has looked yet."""
         return place not in self.children and place not in self._absent and place not in self.memory.foreign
 
     async def look(self, places: Iterable[Place]) -> bool:
-        """Looks live at places where the cache shows nothing, and returns whether anything was there.
+        """Looks live at places, and returns whether anything was there.
 
         Raises:
             Leftover: It belongs to an earlier job of this name.
@@ -113,14 +123,26 @@ class Sight:
 
     async def _look(self, place: Place) -> bool:
         kind, name = place
+        self.live.add(place)
         try:
             body = await self._client.get(kind_named(kind), self.job["metadata"]["namespace"], name)
         except NotFound:
-            self.memory.foreign.discard(place)
-            self._absent.add(place)
+            self._lose(place)
             return False
-        self.take(body)
+        if kind == POD.kind:
+            self._cache.put(body)
+            self._pods[place] = body
+        else:
+            self.take(body)
         return True
+
+    def _lose(self, place: Place) -> None:
+        """Takes note that nothing is there, whatever the cache has heard last."""
+        self.memory.foreign.discard(place)
+        gone = self._pods.pop(place, None) or self.children.get(place)
+        if gone is not None:
+            self._cache.drop(place[0], gone["metadata"]["uid"])
+        self.forget(place)
 
     def take(self, body: Object) -> None:
         """Takes note of an object that was found or written.
@@ -215,7 +237,7 @@ class Observer:
 
     def observed(self, sight: Sight) -> Observed:
         """Returns the snapshot that the plan is made from."""
-        return Observed(
+        found = Observed(
             job=sight.job,
             children=tuple(sight.children[place] for place in sorted(sight.children)),
             pods=sight.pods,
@@ -224,7 +246,9 @@ class Observer:
             kuberay=self._kuberay(),
             now=self._clock.now(),
             settings=self._settings,
+            confirmed=frozenset(sight.live),
         )
+        return replace(found, lasting=sight.memory.timers.update(facts(found), self._clock.monotonic()))
 
     def look_again_seconds(self, memory: Memory) -> float | None:
         """Returns when a waiting job is to be looked at again, for nobody tells of Events; None: nothing waits."""
@@ -260,11 +284,6 @@ class Observer:
         if kind is RAY_JOB and not self._kuberay():
             return None
         return kind.kind, part_name(job["metadata"]["name"], run["generation"], run["attempt"], part)
-
-
-def place_of(body: Object) -> Place:
-    """Returns kind and name of an object."""
-    return body["kind"], body["metadata"]["name"]
 
 
 def is_waiting(body: Object) -> bool:

@@ -34,10 +34,11 @@ from anneal_operator.cluster.kinds import FINE_TUNE_JOB, RAY_SERVICE, SERVICE, k
 from anneal_operator.cluster.packed import controller_of, version_of
 from anneal_operator.cluster.queue import WorkQueue
 from anneal_operator.controller.announcements import Announcer
-from anneal_operator.controller.observation import Leftover, Memory, Observer, Place, Sight, place_of
+from anneal_operator.controller.observation import Leftover, Memory, Observer, Place, Sight
 from anneal_operator.controller.refusals import Refusal, is_webhook_down, trouble_of, with_refusal
 from anneal_operator.controller.status_document import document_of
 from anneal_operator.plan.actions import Action, Apply, Create, Delete, Plan, SetFinalizer
+from anneal_operator.plan.confirmation import place_of
 from anneal_operator.plan.observed import Object, Observed
 from anneal_operator.resources.names import FINALIZER, labels
 
@@ -147,6 +148,7 @@ class Reconciler:
         sight = await self._observer.look_at(job, memory)
         changed = await self._claim_children(sight)
         plan = await self._planned(sight)
+        changed |= await self._claim_children(sight)  # those too that only a live look has shown
         if plan.status is not None:
             changed |= await self._write_status(sight, plan.status)
         try:
@@ -207,14 +209,24 @@ class Reconciler:
 
     async def _planned(self, sight: Sight) -> Plan:
         """Plans, and plans anew as long as a live look shows what the cache did not."""
-        plan = self._plan(self._observer.observed(sight))
+        plan = await self._decided(sight)
         for _ in range(_LOOKS):
             wanted = [place_of(action.body) for action in plan.actions if isinstance(action, Apply)]
             unseen = [place for place in dict.fromkeys(wanted) if sight.is_unseen(place)]
             if not unseen or not await sight.look(unseen):
                 break
-            plan = self._plan(self._observer.observed(sight))
+            plan = await self._decided(sight)
         return plan
+
+    async def _decided(self, sight: Sight) -> Plan:
+        """Plans, and looks live at whatever a verdict of the plan rests on."""
+        while True:
+            plan = self._plan(self._observer.observed(sight))
+            if not plan.confirm:
+                return plan
+            unseen = sorted(set(plan.confirm) - sight.live)
+            assert unseen, f"the plan asks again for what was looked at: {plan.confirm}"
+            await sight.look(unseen)
 
     async def _claim_children(self, sight: Sight) -> bool:
         """Gives back to children what makes them the job's: somebody took their labels or their owner."""

@@ -88,9 +88,11 @@ class Plan:
         actions: What to do after the status is written, in order.
         announcements: Events to post.
         requeue_after: Seconds until the job must be looked at again, where time alone changes something.
+        confirm: Kind and name of what must be looked at live before anything can be decided; the rest is empty then.
     """
 
     status: FineTuneJobStatus | None
     actions: tuple[Action, ...] = ()
     announcements: tuple[Announcement, ...] = ()
     requeue_after: float | None = None
+    confirm: tuple[tuple[str, str], ...] = ()

@@ -13,11 +13,20 @@ from anneal_api.status import FailedAttempt, Phase, Run, StatusReason, VersionSt
 from anneal_operator.plan import attempts, shaping
 from anneal_operator.plan import versions as known
 from anneal_operator.plan.actions import Action, Apply, Create
+from anneal_operator.plan.confirmation import place_of, require_live
 from anneal_operator.plan.leftovers import at_work, deletions, still_going, why_it_stays
 from anneal_operator.plan.memory import Memory
 from anneal_operator.plan.moments import moment_of, written
 from anneal_operator.plan.observed import Object, Observed
-from anneal_operator.plan.parts import KUBERAY_RETRY_SECONDS, PartStand, Stand, part_body, part_stand
+from anneal_operator.plan.parts import (
+    KUBERAY_RETRY_SECONDS,
+    PartStand,
+    Stand,
+    part_body,
+    part_pods,
+    part_stand,
+    require_live_run,
+)
 from anneal_operator.plan.standing import PHASE_OF_PART, Standing, has_failed, waits
 from anneal_operator.plan.trouble import Trouble, trouble
 from anneal_operator.plan.waiting import why_held
@@ -150,10 +159,13 @@ def _next(observed: Observed, spec: FineTuneJobSpec, course: Course, last: Run |
     before = at_work(observed)
     if before or still_going(observed):
         what = "Waits until the pods of the attempt before are gone."
-        stays = why_it_stays(before, observed.now)
+        stays = why_it_stays(observed, before)
         standing = Standing(phase, StatusReason.NOT_YET, what, part=part)
         standing = waits(phase, stays, part) if stays is not None else standing
         return replace(course, standing=standing, look_again=(*course.look_again, STOPPING_SECONDS))
+    if last is not None and part_body(observed, last) is None:
+        # That nothing of it is there may be news that has not come yet.
+        require_live_run(observed, last)
     if not observed.kuberay:
         what = "The cluster does not know RayJobs: KubeRay is not installed."
         standing = waits(phase, trouble(StatusReason.KUBERAY_MISSING, what), part)
@@ -222,7 +234,10 @@ def _has_better_image(observed: Observed, spec: FineTuneJobSpec, run: Run, stand
     if stand.stand is not Stand.WAITING or not cannot_pull:
         return False
     anew = _part_object(observed, spec, run.model_copy(update={"image": observed.settings.image}))
-    return set(images_of(anew)) != set(images_of(stand.body))
+    if set(images_of(anew)) == set(images_of(stand.body)):
+        return False
+    require_live(observed, *map(place_of, part_pods(observed, run)))
+    return True
 
 
 def _after_success(observed: Observed, spec: FineTuneJobSpec, course: Course, stand: PartStand) -> Course:
@@ -305,6 +320,7 @@ def _overdue(observed: Observed, spec: FineTuneJobSpec, course: Course) -> Cours
     why = trouble(StatusReason.DEADLINE, what)
     known_failure = attempts.failure_of(run, course.failures)
     if known_failure is None:
+        require_live_run(observed, run)
         return _after_failure(observed, spec, course, why, None)
     # Between two attempts: the record of the last one becomes that of the whole generation.
     last = known_failure.model_copy(

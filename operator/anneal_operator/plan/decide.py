@@ -19,6 +19,7 @@ from anneal_api.support import Place
 from anneal_api.validation import Validation, validate
 from anneal_operator.plan import versions as known
 from anneal_operator.plan.actions import Action, Apply, Create, Delete, Plan, SetFinalizer
+from anneal_operator.plan.confirmation import Unconfirmed
 from anneal_operator.plan.course import Course, course_of
 from anneal_operator.plan.deletion import holds, plan_deletion, wants_cleanup
 from anneal_operator.plan.leftovers import kept_until, of_earlier_generations, of_finished
@@ -42,6 +43,13 @@ def plan(observed: Observed) -> Plan:
     Args:
         observed: The job, everything that was made for it, and the time.
     """
+    try:
+        return _planned(observed)
+    except Unconfirmed as doubt:
+        return Plan(None, confirm=doubt.places)
+
+
+def _planned(observed: Observed) -> Plan:
     memory = recall(observed)
     spec, problems = _read(observed)
     if observed.deleting:

@@ -15,18 +15,17 @@ from anneal_api.status import (
     Phase,
     StatusReason,
 )
-from anneal_operator.plan import shaping
+from anneal_operator.plan import liveness, shaping
 from anneal_operator.plan.actions import Action, Announcement, Create, Plan, SetFinalizer
 from anneal_operator.plan.announcing import announcements
 from anneal_operator.plan.leftovers import at_work, deletions, still_going, why_it_stays
 from anneal_operator.plan.memory import Memory
-from anneal_operator.plan.moments import after, written
+from anneal_operator.plan.moments import written
 from anneal_operator.plan.observed import Observed
 from anneal_operator.plan.parts import LOOK_AGAIN_SECONDS
 from anneal_operator.plan.trouble import Trouble, trouble
 from anneal_operator.plan.waiting import why_waiting
 from anneal_operator.plan.workloads import (
-    ended_at,
     has_ended,
     has_succeeded,
     labels_of,
@@ -80,7 +79,7 @@ def plan_deletion(observed: Observed, memory: Memory, spec: FineTuneJobSpec | No
     writing = [*at_work(observed), *([service] if service is not None else [])]
     if writing or still_going(observed):
         what = "Stops what still works for the job, before the store is emptied."
-        stays = why_it_stays(writing, observed.now)
+        stays = why_it_stays(observed, writing)
         return _going(
             observed, memory, what, stays, actions=deletions(writing), look_again=LOOK_AGAIN_SECONDS
         )
@@ -104,8 +103,7 @@ def _cleaned(observed: Observed, memory: Memory, spec: FineTuneJobSpec) -> Plan:
         waits = why_waiting(job, pods, observed.warnings)
         return _going(observed, memory, what, waits, look_again=LOOK_AGAIN_SECONDS)
     why = trouble(StatusReason.INTERNAL, f"The store could not be emptied: {why_ended(job)}", _LET_GO)
-    ended = ended_at(job)
-    left = (after(ended, CLEANUP_RETRY_SECONDS) - observed.now).total_seconds() if ended is not None else 0.0
+    left = CLEANUP_RETRY_SECONDS - observed.lasted(liveness.ended(job))
     if left > 0:
         return _going(observed, memory, what, why, look_again=left)
     return _going(observed, memory, what, why, actions=deletions([job]))

@@ -9,8 +9,9 @@ from anneal_api.attempt import Part
 from anneal_api.schema import parse_duration
 from anneal_api.spec.serving import Retention
 from anneal_api.status import Run, StatusReason, VersionStatus
+from anneal_operator.plan import liveness
 from anneal_operator.plan.actions import Delete
-from anneal_operator.plan.moments import after, moment_of, written
+from anneal_operator.plan.moments import after, moment_of
 from anneal_operator.plan.observed import Object, Observed
 from anneal_operator.plan.trouble import Trouble, trouble
 from anneal_operator.plan.workloads import has_ended, is_leaving, labels_of, number, status_of
@@ -22,6 +23,7 @@ PARITY = "parity"
 _PARTS = frozenset(part.value for part in Part)
 _WORKLOADS = frozenset({"Job", "RayJob"})
 _USUAL_SECONDS = 120.0
+_USUAL_GRACE_SECONDS = 30.0
 _RIGHTS = frozenset({"ServiceAccount", "Role", "RoleBinding"})
 
 
@@ -57,21 +59,21 @@ def still_going(observed: Observed) -> bool:
         if labels.get(PART_LABEL) not in _PARTS or status_of(pod).get("phase") not in {"Pending", "Running"}:
             continue
         if is_leaving(pod):
-            until = moment_of(pod["metadata"]["deletionTimestamp"])
-            if until is not None and observed.now < until:
+            grace = pod["metadata"].get("deletionGracePeriodSeconds", _USUAL_GRACE_SECONDS)
+            if observed.lasted(liveness.leaving(pod)) < grace:
                 return True
         elif _identity(labels) not in there:
             return True
     return False
 
 
-def why_it_stays(bodies: Iterable[Object], now: datetime) -> Trouble | None:
+def why_it_stays(observed: Observed, bodies: Iterable[Object]) -> Trouble | None:
     """Returns why objects that are being deleted are still there; None as long as that is nothing unusual."""
     for body in bodies:
-        since = moment_of(body["metadata"].get("deletionTimestamp"))
-        if since is not None and (now - since).total_seconds() >= _USUAL_SECONDS:
+        if observed.lasted(liveness.leaving(body)) >= _USUAL_SECONDS:
+            since = body["metadata"]["deletionTimestamp"]
             kind, name = body["kind"], body["metadata"]["name"]
-            what = f"The {kind} {name} has been waiting to be deleted since {written(since)}."
+            what = f"The {kind} {name} has been waiting to be deleted since {since}."
             reason = StatusReason.KUBERAY_MISSING if kind == "RayJob" else StatusReason.INTERNAL
             hint = "See which finalizer holds it; a RayJob's is KubeRay's, whose operator has to run."
             return trouble(reason, what, hint)

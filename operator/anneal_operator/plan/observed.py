@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -24,8 +24,10 @@ class Observed:
         warnings: Kubernetes Events of type Warning about children and pods, the newest last.
         foreign: Names, as `Kind/name`, that this job needs and another object holds.
         kuberay: Whether the cluster knows RayJob and RayService.
-        now: The time, aware, UTC.
+        now: The time by the API server's clock, aware, UTC.
         settings: The operator's settings.
+        confirmed: Kind and name of what was looked at live, and is as told here or not there.
+        lasting: Seconds that each fact has held for, by a clock that never jumps; see `liveness.facts`.
     """
 
     job: Object
@@ -36,6 +38,8 @@ class Observed:
     kuberay: bool
     now: datetime
     settings: Settings
+    confirmed: frozenset[tuple[str, str]] = frozenset()
+    lasting: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -67,6 +71,10 @@ class Observed:
     def deleting(self) -> bool:
         """Whether the job is being deleted."""
         return "deletionTimestamp" in self.job["metadata"]
+
+    def lasted(self, fact: str) -> float:
+        """Returns the seconds for which a fact of `liveness` has held; 0 where it is new."""
+        return self.lasting.get(fact, 0.0)
 
     def child(self, kind: str, name: str) -> Object | None:
         """Returns the child of a kind and name."""

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 
 from anneal_api.attempt import Part, PartReport, PartState
 from anneal_api.status import Run, StatusReason
-from anneal_operator.plan import workloads
+from anneal_operator.plan import liveness, workloads
+from anneal_operator.plan.confirmation import require_live
 from anneal_operator.plan.failures import killed, kind_of, why_failed
 from anneal_operator.plan.leftovers import why_it_stays
-from anneal_operator.plan.moments import after, latest, moment_of
 from anneal_operator.plan.observed import Object, Observed
-from anneal_operator.plan.reports import report_of, reported_at
+from anneal_operator.plan.reports import report_of
 from anneal_operator.plan.trouble import Trouble, trouble
 from anneal_operator.plan.waiting import why_waiting
-from anneal_operator.resources.names import part_name
+from anneal_operator.resources.names import attempt_name, part_name
 
 REPORT_GRACE_SECONDS = 10.0
 """A last report may reach the operator after the end of the pod that wrote it."""
@@ -90,7 +89,7 @@ def part_stand(observed: Observed, run: Run) -> PartStand:
     if body is None:
         return _without_object(observed, run, report, pods)
     if workloads.is_leaving(body):
-        stays = why_it_stays([body], observed.now)
+        stays = why_it_stays(observed, [body])
         return PartStand(Stand.LEAVING, body, report, stays, LOOK_AGAIN_SECONDS)
     if workloads.has_ended(body):
         return _ended(observed, run, body, report, pods)
@@ -112,6 +111,7 @@ def _without_object(
         # Its result lies in the store; that a person or the TTL has taken its object since changes nothing.
         return PartStand(Stand.SUCCEEDED, None, report)
     if report is not None or run.part_seen:
+        _require_live_evidence(observed, run, report)
         return PartStand(Stand.FAILED, None, report, why_failed(run.part, None, report, pods))
     return PartStand(Stand.ABSENT)
 
@@ -124,9 +124,10 @@ def _ended(
         return PartStand(Stand.SUCCEEDED, body, report)
     good = workloads.has_succeeded(body)
     final = report is not None and report.state is not PartState.RUNNING
-    left = _grace_left(workloads.ended_at(body), observed.now)
+    left = REPORT_GRACE_SECONDS - observed.lasted(liveness.ended(body))
     if not final and left > 0 and (good or killed(run.part, pods) is None):
         return PartStand(Stand.ENDING, body, report, look_again=left)
+    _require_live_evidence(observed, run, report)
     return PartStand(Stand.FAILED, body, report, why_failed(run.part, body, report, pods))
 
 
@@ -134,16 +135,16 @@ def _under_way(
     observed: Observed, run: Run, body: Object, report: PartReport | None, pods: tuple[Object, ...]
 ) -> PartStand:
     waits = why_waiting(body, pods, observed.warnings)
-    since = workloads.alive_since(body, pods) or _heard_of(observed, report)
-    if since is None:
+    silent = _silent_seconds(observed, run, body, report, pods)
+    if silent is None:
         if waits is None:
-            waits = _not_taken_up(body, observed.now)
+            waits = _not_taken_up(observed, body)
         return PartStand(Stand.WAITING, body, report, waits, LOOK_AGAIN_SECONDS)
     stand = Stand.RUNNING if report is None or report.state is PartState.RUNNING else Stand.ENDING
-    heard = latest(since, reported_at(observed, report) if report is not None else None) or since
-    left = (after(heard, observed.settings.heartbeat_seconds) - observed.now).total_seconds()
+    left = observed.settings.heartbeat_seconds - silent
     if left > 0:
         return PartStand(stand, body, report, waits, left)
+    require_live_run(observed, run)
     if report is not None and report.state is PartState.SUCCEEDED:
         return PartStand(stand, body, report, remove=True)
     if report is not None and report.state is PartState.FAILED:
@@ -153,20 +154,48 @@ def _under_way(
     return PartStand(Stand.FAILED, body, report, trouble(StatusReason.NO_HEARTBEAT, what))
 
 
-def _heard_of(observed: Observed, report: PartReport | None) -> datetime | None:
-    """Returns when a part last told that it works, if that is no longer ago than it may be silent."""
-    if report is None or report.state is not PartState.RUNNING:
-        return None
-    at = reported_at(observed, report)
-    fresh = at is not None and observed.now < after(at, observed.settings.heartbeat_seconds)
-    return at if fresh else None
+def _silent_seconds(
+    observed: Observed, run: Run, body: Object, report: PartReport | None, pods: tuple[Object, ...]
+) -> float | None:
+    """Returns how long a part has told nothing, though it works; None where it does not work, as far as is known."""
+    told = observed.lasted(liveness.reported(observed.name, run.generation, run.attempt, run.part))
+    if workloads.alive_since(body, pods) is not None:
+        begun = observed.lasted(liveness.alive(body))
+        return begun if report is None else min(begun, told)
+    # KubeRay may be away, or behind: what a part tells of itself counts as long as it is not too long ago.
+    works = report is not None and report.state is PartState.RUNNING
+    return told if works and told < observed.settings.heartbeat_seconds else None
 
 
-def _not_taken_up(body: Object, now: datetime) -> Trouble | None:
-    created = moment_of(body["metadata"].get("creationTimestamp"))
-    if body["kind"] != "RayJob" or workloads.has_begun(body) or created is None:
-        return None
-    if (now - created).total_seconds() < _TAKEN_UP_SECONDS:
+def require_live_run(observed: Observed, run: Run) -> None:
+    """Lets an attempt be given up on what was seen live of it, and on nothing else.
+
+    Args:
+        observed: What is known.
+        run: The attempt.
+
+    Raises:
+        Unconfirmed: Its part's object or its reports were not looked at.
+    """
+    require_live(observed, *_evidence(observed, run))
+
+
+def _require_live_evidence(observed: Observed, run: Run, report: PartReport | None) -> None:
+    # A report of failure is the last one that a part writes: no other can be on its way.
+    if report is None or report.state is not PartState.FAILED:
+        require_live_run(observed, run)
+
+
+def _evidence(observed: Observed, run: Run) -> tuple[tuple[str, str], ...]:
+    board = attempt_name(observed.name, run.generation, run.attempt)
+    workload = part_name(observed.name, run.generation, run.attempt, run.part)
+    kind = kind_of(run.part)
+    # Without KubeRay the server knows no such kind, and nothing can be said about the object.
+    return ("ConfigMap", board), *([(kind, workload)] if kind == "Job" or observed.kuberay else [])
+
+
+def _not_taken_up(observed: Observed, body: Object) -> Trouble | None:
+    if body["kind"] != "RayJob" or observed.lasted(liveness.untouched(body)) < _TAKEN_UP_SECONDS:
         return None
     what = "The KubeRay operator has not looked at the RayJob for a minute."
     return trouble(
@@ -174,7 +203,3 @@ def _not_taken_up(body: Object, now: datetime) -> Trouble | None:
         what,
         "See whether the KubeRay operator runs and watches this namespace.",
     )
-
-
-def _grace_left(ended: datetime | None, now: datetime) -> float:
-    return REPORT_GRACE_SECONDS - (now - ended).total_seconds() if ended is not None else 0.0

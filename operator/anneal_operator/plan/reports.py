@@ -1,13 +1,10 @@
-"""What the pods of an attempt have reported, and since when they are silent."""
+"""What the pods of an attempt have reported."""
 
 from __future__ import annotations
-
-from datetime import datetime
 
 from pydantic import ValidationError
 
 from anneal_api.attempt import Part, PartReport
-from anneal_operator.plan.moments import latest, moment_of
 from anneal_operator.plan.observed import Object, Observed
 from anneal_operator.resources.names import attempt_name
 
@@ -29,15 +26,6 @@ def reports_of(observed: Observed, generation: int, attempt: int) -> dict[Part, 
     """Returns what the parts of an attempt last reported, by part."""
     found = {part: report_of(observed, generation, attempt, part) for part in Part}
     return {part: report for part, report in found.items() if report is not None}
-
-
-def reported_at(observed: Observed, report: PartReport) -> datetime | None:
-    """Returns when a report was written: by the API server's clock where it tells, else by the pod's."""
-    board = observed.child("ConfigMap", attempt_name(observed.name, report.generation, report.attempt))
-    fields = board["metadata"].get("managedFields") or () if board is not None else ()
-    # A pod's clock may be minutes off; the server's is the one that the operator is set by too.
-    server = latest(*(moment_of(entry.get("time")) for entry in fields))
-    return server or moment_of(report.heartbeat)
 
 
 def _read(board: Object, part: Part) -> PartReport | None:

@@ -12,11 +12,13 @@ from typing import Any
 
 from anneal_api.job import FineTuneJobSpec
 from anneal_api.status import Refusal, StatusReason, VersionState, VersionStatus
+from anneal_operator.plan import liveness
 from anneal_operator.plan import versions as known
 from anneal_operator.plan.actions import Action, Apply, Create, Delete
+from anneal_operator.plan.confirmation import place_of, require_live
 from anneal_operator.plan.failures import killed_for_memory
 from anneal_operator.plan.leftovers import PARITY, deletions
-from anneal_operator.plan.moments import after, moment_of, written
+from anneal_operator.plan.moments import written
 from anneal_operator.plan.observed import Object, Observed
 from anneal_operator.plan.parts import KUBERAY_RETRY_SECONDS, LOOK_AGAIN_SECONDS
 from anneal_operator.plan.trouble import Trouble, trouble
@@ -179,6 +181,7 @@ def _deployed(
         pass
     elif (condition_of(live, "Ready") or {}).get("reason") == _GIVEN_UP:
         # KubeRay never looks at it again.
+        require_live(observed, place_of(live))
         actions += deletions([live])
     else:
         body = keeping_cluster(live, body)
@@ -193,7 +196,9 @@ def _deployed(
     since = wanted.deploying_since or written(observed.now)
     wanted = wanted.model_copy(update={"deploying_since": since})
     service = Service(known.replaced(versions, wanted), wanted, trouble=why, actions=tuple(actions))
-    return _judged(observed, spec, service) if answering else _overdue(observed, service)
+    if answering:
+        return _judged(observed, spec, service)
+    return _overdue(observed, service, observed.lasted(liveness.deploying(wanted.version)))
 
 
 def _budget(observed: Observed, spec: FineTuneJobSpec) -> list[Action]:
@@ -228,17 +233,25 @@ def _judged(observed: Observed, spec: FineTuneJobSpec, service: Service) -> Serv
         return _refused(
             observed, service, killed_for_memory(None, pods) or trouble(StatusReason.PARITY_FAILED, what)
         )
-    return _overdue(observed, replace(service, trouble=why_waiting(probe, pods, observed.warnings)))
+    service = replace(service, trouble=why_waiting(probe, pods, observed.warnings))
+    return _overdue(observed, service, observed.lasted(liveness.unfinished(probe)))
 
 
-def _overdue(observed: Observed, service: Service) -> Service:
-    """Returns what comes of a version that does not serve yet: with another one to fall back on, not for ever."""
+def _overdue(observed: Observed, service: Service, waited: float) -> Service:
+    """Returns what comes of a version that does not serve yet: with another one to fall back on, not for ever.
+
+    Args:
+        observed: What is known.
+        service: What serving has come to.
+        waited: Seconds since it was to answer, or since it answers and its probe was begun.
+    """
     wanted, settings = service.wanted, observed.settings
     assert wanted is not None
-    begin = moment_of(wanted.deploying_since) or observed.now
-    left = (after(begin, settings.unready_seconds) - observed.now).total_seconds()
+    left = settings.unready_seconds - waited
     if left > 0:
         return replace(service, look_again=(left, LOOK_AGAIN_SECONDS))
+    probe = probe_name(observed.name, wanted.version)
+    require_live(observed, ("RayService", base_name(observed.name)), ("Job", probe))
     what = f"v{wanted.version} does not serve after {int(settings.unready_seconds)} s."
     why = service.trouble
     late = (

@@ -84,6 +84,34 @@ def test_an_edit_is_taken_up_and_what_was_before_goes(jobs: Jobs) -> None:
     assert jobs.status()["observedGeneration"] == 2
 
 
+def test_what_the_plan_wants_confirmed_is_looked_at_live(jobs: Jobs) -> None:
+    """An event got lost: what the cache shows is old, or is not there any more."""
+    jobs.create()
+    board, workload = ("ConfigMap", "reviews-g1"), ("Job", "reviews-g1-a1-prepare")
+    seen: list[tuple[str, bool]] = []
+
+    def suspicious(observed: Observed) -> Plan:
+        if observed.children and not observed.confirmed:
+            return Plan(None, confirm=(board, workload))
+        found = observed.child(*board)
+        seen.append(((found or {}).get("data", {}).get("told", ""), observed.child(*workload) is not None))
+        return tiny_plan(observed)
+
+    async def scenario(parts: Parts) -> None:
+        await parts.rest()
+        code, answer = jobs.at(
+            f"configmaps/{board[1]}", "PATCH", {"data": {"told": "news"}}, media_type=MERGE
+        )
+        assert code == 200, answer
+        code, answer = jobs.at(f"batch/v1/jobs/{workload[1]}?propagationPolicy=Background", "DELETE")
+        assert code == 200, answer
+        await parts.look()
+
+    run(jobs, scenario, plan=suspicious)
+    assert seen[-1] == ("news", False)
+    assert set(jobs.children()) == CHILDREN, "what is gone was made anew"
+
+
 class Killed(BaseException):
     """Ends everything at once, as SIGKILL does: nobody catches it."""
 

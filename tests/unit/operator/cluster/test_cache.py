@@ -155,16 +155,6 @@ def test_drops_what_nobody_reads() -> None:
     assert "managedFields" in body["metadata"]  # the caller's object is untouched
 
 
-def test_keeps_when_a_report_was_written() -> None:
-    cache = Cache()
-    body = child(1)
-    entry = {"manager": "pod", "time": "2026-01-01T00:00:00Z", "fieldsV1": {"f:data": {}}}
-    body["metadata"]["managedFields"] = [entry, {"manager": "old"}]
-    cache.put(body)
-    (found,) = cache.children("ns", JOB_UID)
-    assert found["metadata"]["managedFields"] == [{"time": "2026-01-01T00:00:00Z"}]
-
-
 def test_forgetting_everything_leaves_nothing_behind() -> None:
     cache = Cache()
     cache.put(job(1))

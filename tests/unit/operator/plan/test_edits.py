@@ -228,6 +228,7 @@ class TestSuspend:
         assert cluster.condition("Progressing") == ("False", "Suspended")
         assert cluster.condition("Prepared") == ("True", "Done")
         cluster.work()
+        cluster.settle()
         cluster.tick(100_000)
         cluster.settle()
         assert not cluster.active_parts()
