@@ -14,6 +14,7 @@ from pydantic import Field
 from anneal_api.errors import Reason
 from anneal_api.report import DroppedRows, GateReport, Score, StageRecord, VariantReport
 from anneal_api.schema import ApiModel
+from anneal_api.words import OpenWord
 
 MAX_REPORT_BYTES = 64 * 1024
 """A part's last report is at most this long; lists are cut from the end until it fits."""
@@ -25,7 +26,7 @@ PROGRESS_SECONDS = 15.0
 """Progress is reported about this often; it is the heartbeat too."""
 
 
-class Part(StrEnum):
+class Part(OpenWord):
     """A part of a job's way: what runs in one pod, or one Ray cluster."""
 
     PREPARE = "prepare"

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from anneal_api.attempt import Part
 from anneal_api.report import Score
 from anneal_api.schema import ApiModel, Timestamp
+from anneal_api.words import OpenWord
 
 
-class Phase(StrEnum):
+class StatusModel(ApiModel):
+    """A part of the status. What only a newer release knows of it is kept and written back."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Phase(OpenWord):
     """One word for people, derived from the conditions. Programs read conditions."""
 
     PENDING = "Pending"
@@ -29,7 +37,7 @@ class Phase(StrEnum):
     DELETING = "Deleting"
 
 
-class ConditionType(StrEnum):
+class ConditionType(OpenWord):
     """The conditions of a job."""
 
     VALID = "Valid"
@@ -51,8 +59,8 @@ class ConditionStatus(StrEnum):
     UNKNOWN = "Unknown"
 
 
-class StatusReason(StrEnum):
-    """Why a condition, or the job as a whole, is as it is: the closed set."""
+class StatusReason(OpenWord):
+    """Why a condition, or the job as a whole, is as it is. Later releases add to it."""
 
     # on the way
     ACCEPTED = "Accepted"
@@ -92,7 +100,7 @@ class StatusReason(StrEnum):
     INTERNAL = "Internal"
 
 
-class Condition(ApiModel):
+class Condition(StatusModel):
     """One condition, as Kubernetes defines it."""
 
     type: ConditionType
@@ -100,7 +108,7 @@ class Condition(ApiModel):
     status: ConditionStatus
     """Whether it holds."""
     reason: StatusReason
-    """Why, in one word of a closed set."""
+    """Why, in one word."""
     message: str = Field(max_length=32768)
     """Why, for people."""
     last_transition_time: Timestamp
@@ -109,7 +117,7 @@ class Condition(ApiModel):
     """Generation of the spec that this is about."""
 
 
-class Progress(ApiModel):
+class Progress(StatusModel):
     """How far the job is."""
 
     percent: int = Field(ge=0, le=100)
@@ -128,7 +136,7 @@ class Progress(ApiModel):
     """Seconds that training will still take."""
 
 
-class Run(ApiModel):
+class Run(StatusModel):
     """The attempt that is under way, or the last one. It is written here before anything of it is created."""
 
     generation: int
@@ -155,7 +163,7 @@ class Run(ApiModel):
     """Whether its part was seen at work: from then on the absence of its object is a loss."""
 
 
-class FailedAttempt(ApiModel):
+class FailedAttempt(StatusModel):
     """An attempt that failed."""
 
     generation: int
@@ -165,7 +173,7 @@ class FailedAttempt(ApiModel):
     part: Part
     """Which part failed."""
     reason: StatusReason
-    """Why, in one word of a closed set."""
+    """Why, in one word."""
     message: str = Field(max_length=1024)
     """Why, for people."""
     hint: str = Field(default="", max_length=1024)
@@ -174,7 +182,7 @@ class FailedAttempt(ApiModel):
     """When, RFC 3339."""
 
 
-class StageStatus(ApiModel):
+class StageStatus(StatusModel):
     """One stage of the pipeline."""
 
     name: str
@@ -185,7 +193,7 @@ class StageStatus(ApiModel):
     """How long it took when it ran."""
 
 
-class DroppedRowsStatus(ApiModel):
+class DroppedRowsStatus(StatusModel):
     """Rows of one split that were left out for one reason."""
 
     split: str
@@ -198,7 +206,7 @@ class DroppedRowsStatus(ApiModel):
     """File, the first rows, and the column."""
 
 
-class GateLine(ApiModel):
+class GateLine(StatusModel):
     """One bar of the gate table."""
 
     metric: str
@@ -217,7 +225,7 @@ class GateLine(ApiModel):
     """`passed`, `failed` or `skipped`."""
 
 
-class VariantStatus(ApiModel):
+class VariantStatus(StatusModel):
     """One candidate for publication."""
 
     name: str
@@ -232,7 +240,7 @@ class VariantStatus(ApiModel):
     """Whether it was selected, and why not."""
 
 
-class VersionState(StrEnum):
+class VersionState(OpenWord):
     """What a published version does."""
 
     CANDIDATE = "Candidate"
@@ -240,20 +248,20 @@ class VersionState(StrEnum):
     PREVIOUS = "Previous"
 
 
-class Refusal(ApiModel):
+class Refusal(StatusModel):
     """A version that was to serve and failed."""
 
     generation: int
     """Generation of the spec under which it failed; it is not tried again for that one."""
     reason: StatusReason
-    """Why, in one word of a closed set."""
+    """Why, in one word."""
     message: str = Field(max_length=1024)
     """Why, for people."""
     hint: str = Field(default="", max_length=1024)
     """What to do about it."""
 
 
-class VersionStatus(ApiModel):
+class VersionStatus(StatusModel):
     """A published version that the cluster knows."""
 
     version: int
@@ -282,7 +290,7 @@ class VersionStatus(ApiModel):
     """Why it may not serve; absent where it may."""
 
 
-class FineTuneJobStatus(ApiModel):
+class FineTuneJobStatus(StatusModel):
     """What has become of a job. Only the operator writes it."""
 
     observed_generation: int = 0
@@ -290,7 +298,7 @@ class FineTuneJobStatus(ApiModel):
     phase: Phase = Phase.PENDING
     """One word for people."""
     reason: StatusReason | None = None
-    """Why the job waits or failed, in one word of a closed set."""
+    """Why the job waits or failed, in one word."""
     message: str = Field(default="", max_length=32768)
     """What goes on, for people."""
     hint: str = Field(default="", max_length=4096)
@@ -340,19 +348,67 @@ class FineTuneJobStatus(ApiModel):
 
 
 def read_status(document: Mapping[str, Any]) -> tuple[FineTuneJobStatus, tuple[str, ...]]:
-    """Reads a status that another version of anneal may have written.
+    """Reads a status that another release of anneal may have written.
+
+    Words and fields that this release does not know are kept. What it cannot read is left out, and no more than that:
+    an optional field, or the element of a list that lacks something without it.
 
     Args:
         document: The `status` of a FineTuneJob; empty where none is written yet.
 
     Returns:
-        The status, and the fields that cannot be read and are left out. Fields that are unknown here do not count.
+        The status, and the places that are left out, such as `versions[1].refused`.
     """
-    readable, left_out = dict(document), list[str]()
+    readable, left_out = json.loads(json.dumps(dict(document))), list[str]()
     while True:
         try:
-            return FineTuneJobStatus.model_validate(readable, extra="ignore"), tuple(left_out)
+            status = FineTuneJobStatus.model_validate(readable)
         except ValidationError as error:
-            unreadable = {str(details["loc"][0]) for details in error.errors() if details["loc"]}
-            left_out += sorted(unreadable)
-            readable = {name: value for name, value in readable.items() if name not in unreadable}
+            places = {_innermost(readable, details["loc"]) for details in error.errors()}
+        else:
+            return status, tuple(place for place in left_out if not _is_inside(place, left_out))
+        # The last elements of a list first, so that the others keep their numbers.
+        for place in sorted(places, key=_depth_first, reverse=True):
+            if _take_out(readable, place):
+                left_out.append(_written(place))
+
+
+_Place = tuple[str | int, ...]
+
+
+def _is_inside(place: str, others: list[str]) -> bool:
+    return any(place.startswith((f"{other}.", f"{other}[")) for other in others)
+
+
+def _innermost(document: Any, location: _Place) -> _Place:  # noqa: ANN401  # any JSON
+    """Returns the innermost place of a document that an error is about, where something is."""
+    place: _Place = ()
+    for step in location:
+        inside = isinstance(document, dict) and step in document
+        inside |= isinstance(document, list) and isinstance(step, int) and step < len(document)
+        if not inside:
+            break  # it is missing, or a name that only the schema has
+        document, place = document[step], (*place, step)
+    return place
+
+
+def _depth_first(place: _Place) -> list[tuple[int, str]]:
+    return [(step, "") if isinstance(step, int) else (-1, step) for step in place]
+
+
+def _take_out(document: Any, place: _Place) -> bool:  # noqa: ANN401  # any JSON
+    *outer, last = place
+    for step in outer:
+        present = isinstance(document, list) or step in document
+        if not present:
+            return False
+        document = document[step]
+    if isinstance(document, dict) and last not in document:
+        return False
+    del document[last]
+    return True
+
+
+def _written(place: _Place) -> str:
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place)
+    return text.removeprefix(".")

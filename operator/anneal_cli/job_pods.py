@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from anneal_api.attempt import Part
 from anneal_api.status import Phase, StatusReason
 from anneal_cli.log_part import LogPart
 from anneal_cli.seen_job import SeenJob
@@ -114,7 +115,12 @@ def part_at_work(job: SeenJob, pods: Sequence[Object]) -> LogPart | None:
         return LogPart.PARITY if probing else LogPart.SERVE
     if status.phase is Phase.READY:
         return LogPart.SERVE
-    return LogPart(status.run.part.value) if status.run is not None else None
+    return _log_part(status.run.part) if status.run is not None else None
+
+
+def _log_part(part: Part) -> LogPart | None:
+    """Returns the part of the log; None where only a newer anneal knows that part."""
+    return LogPart(part.value) if part.is_known else None
 
 
 def why_silent(source: Source) -> str:
@@ -189,10 +195,10 @@ def _part_of_attempt(job: SeenJob, pods: Iterable[Object], attempt: int | None) 
     if run is None:
         return None
     if run.attempt == attempt:
-        return LogPart(run.part.value)
+        return _log_part(run.part)
     for failure in job.status.failures:
         if (failure.generation, failure.attempt) == (run.generation, attempt):
-            return LogPart(failure.part.value)
+            return _log_part(failure.part)
     there = {labels_of(pod).get(PART_LABEL) for pod in pods if _attempt(pod) == (run.generation, attempt)}
     return next((part for part in reversed(_OF_ATTEMPTS) if part.value in there), LogPart.TRAIN)
 

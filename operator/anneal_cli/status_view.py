@@ -309,7 +309,7 @@ def _state(version: VersionStatus, times: Times) -> str:
         return f"refused: {version.refused.reason.value}"
     if version.deploying_since is not None:
         return f"deploying {times.since(version.deploying_since)}"
-    return _STATES[version.state]
+    return _STATES.get(version.state, version.state.value.lower())
 
 
 def _conditions(conditions: Iterable[Condition], times: Times) -> Table | None:

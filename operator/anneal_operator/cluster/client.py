@@ -38,6 +38,7 @@ _FIRST_ERROR = 400
 _JSON = "application/json"
 _APPLY = "application/apply-patch+yaml"  # JSON is YAML
 _JSON_PATCH = "application/json-patch+json"
+_OPENAPI_KIND = "x-kubernetes-group-version-kind"
 _MERGE_PATCH = "application/merge-patch+json"
 
 
@@ -238,6 +239,19 @@ class Client:
         """
         answer = await self._call("discover", kind.root, missing={"resources": []})
         return frozenset(resource["kind"] for resource in answer["resources"])
+
+    async def status_schema(self, kind: Kind) -> dict[str, Any] | None:
+        """Returns the OpenAPI schema of a kind's status that the server goes by; None where it does not say.
+
+        Raises:
+            ApiError: The server did not answer.
+        """
+        answer = await self._call("discover", f"/openapi/v3{kind.root}", missing={})
+        for schema in (answer.get("components") or {}).get("schemas", {}).values():
+            if any(meant.get("kind") == kind.kind for meant in schema.get(_OPENAPI_KIND) or ()):
+                status = (schema.get("properties") or {}).get("status")
+                return status if isinstance(status, dict) else None
+        return None
 
     async def _call(
         self,

@@ -24,6 +24,7 @@ from anneal_operator.cluster.lease import Lease
 from anneal_operator.cluster.packed import controller_of, version_of
 from anneal_operator.cluster.queue import WorkQueue
 from anneal_operator.cluster.retries import Backoff
+from anneal_operator.cluster.served_status import ServedStatus
 from anneal_operator.controller.announcements import Announcer
 from anneal_operator.controller.canary import Canary
 from anneal_operator.controller.logs import about
@@ -42,7 +43,9 @@ _LOG = logging.getLogger(__name__)
 
 _KEY_BACKOFF = Backoff(first=1.0, longest=300.0)
 _START_BACKOFF = Backoff(first=1.0, longest=10.0)
-_KINDS_SECONDS = 15.0
+_KINDS_SECONDS = 60.0
+_POLLS_PER_SCHEMA = 5  # a schema is some hundred kilobytes
+_MOST_LACKING = 5
 _DRAIN_SECONDS = 20.0
 _STOP_SECONDS = 10.0
 _LEASE_TIMEOUT = 4.0
@@ -103,6 +106,8 @@ class Lifetime:
         self._cache = Cache()
         self._queue = WorkQueue[JobKey](clock=clock, random=random, backoff=_KEY_BACKOFF)
         self._canary = Canary(clock)
+        self._served_status = ServedStatus()
+        self._lacking: tuple[str, ...] = ()
         self._kinds: tuple[Kind, ...] = ()
         self._filled = False
 
@@ -191,6 +196,7 @@ class Lifetime:
             try:
                 kinds = await self._served(client)
                 if FINE_TUNE_JOB in kinds:
+                    await self._learn_status(client)
                     await audit.fill(kinds)
                     self._kinds = kinds
                     self._filled = True
@@ -202,6 +208,18 @@ class Lifetime:
             _LOG.warning("cannot start yet: %s", what)
             await self._clock.wait(self._stop, _START_BACKOFF.delay(failures, self._random))
         return False
+
+    async def _learn_status(self, client: Client) -> None:
+        """Finds out what of a status the CRD takes, and says once if that is not all."""
+        lacking = self._served_status.take(await client.status_schema(FINE_TUNE_JOB))
+        if lacking and lacking != self._lacking:
+            _LOG.warning(
+                "the CRD of FineTuneJobs in the cluster is older than this operator: jobs run, but %s %s not written"
+                " until it is upgraded (`helm upgrade` with crds.enabled, or `kubectl apply --server-side`)",
+                ", ".join(lacking[:_MOST_LACKING]) + (", ..." if len(lacking) > _MOST_LACKING else ""),
+                "is" if len(lacking) == 1 else "are",
+            )
+        self._lacking = lacking
 
     async def _served(self, client: Client) -> tuple[Kind, ...]:
         """Returns what of the watched kinds the cluster knows."""
@@ -278,6 +296,7 @@ class Lifetime:
             plan=self._plan,
             clock=self._clock,
             retried=self._metrics.retried,
+            served_status=self._served_status,
         )
 
     async def _worker(self, reconciler: Reconciler) -> None:
@@ -292,8 +311,12 @@ class Lifetime:
 
     async def _until_kinds_change(self, client: Client) -> None:
         """Ends when KubeRay was installed or removed."""
+        polls = 0
         while not await self._clock.wait(self._stop, _KINDS_SECONDS * self._random.uniform(0.8, 1.2)):
+            polls += 1
             try:
+                if self._lacking or polls % _POLLS_PER_SCHEMA == 0:  # it may have been upgraded, or put back
+                    await self._learn_status(client)
                 if await self._served(client) != self._kinds:
                     _LOG.info("the cluster has learned or forgotten a kind")
                     return

@@ -33,6 +33,7 @@ from anneal_operator.cluster.errors import (
 from anneal_operator.cluster.kinds import FINE_TUNE_JOB, RAY_SERVICE, SERVICE, kind_named
 from anneal_operator.cluster.packed import controller_of, version_of
 from anneal_operator.cluster.queue import WorkQueue
+from anneal_operator.cluster.served_status import ServedStatus
 from anneal_operator.controller.announcements import Announcer
 from anneal_operator.controller.observation import Leftover, Memory, Observer, Place, Sight
 from anneal_operator.controller.refusals import Refusal, is_webhook_down, trouble_of, with_refusal
@@ -82,6 +83,7 @@ class Reconciler:
         plan: Decides. Pure.
         clock: Time.
         retried: Told why a job has to be looked at again after a failure.
+        served_status: What of a status the CRD in the cluster takes; None: all.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class Reconciler:
         plan: Callable[[Observed], Plan],
         clock: Clock,
         retried: Callable[[str], None],
+        served_status: ServedStatus | None = None,
     ) -> None:
         self._client = client
         self._cache = cache
@@ -104,6 +107,7 @@ class Reconciler:
         self._plan = plan
         self._clock = clock
         self._retried = retried
+        self._served_status = served_status or ServedStatus()
         self._memories: dict[JobKey, Memory] = {}
 
     async def reconcile(self, key: JobKey) -> Result:
@@ -261,7 +265,7 @@ class Reconciler:
     async def _write_status(self, sight: Sight, status: FineTuneJobStatus) -> bool:
         if sight.memory.refusal is not None:
             status = with_refusal(status, trouble_of(sight.memory.refusal))
-        wanted = document_of(status)
+        wanted = self._served_status.fitted(document_of(status))
         if wanted == (sight.job.get("status") or {}):
             return False
         try:

@@ -44,7 +44,7 @@ def _of_attempts(before: FineTuneJobStatus, after: FineTuneJobStatus) -> Iterato
     if now is None or now.retry_at is not None:
         return
     if was is None or (was.generation, was.attempt, was.part) != (now.generation, now.attempt, now.part):
-        what = f"{_BEGINS[now.part]}: generation {now.generation}, attempt {now.attempt}."
+        what = f"{_BEGINS.get(now.part, now.part)}: generation {now.generation}, attempt {now.attempt}."
         yield Announcement(False, StatusReason.RUNNING, what)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -45,7 +45,7 @@ def conditions_of(
     *,
     serves: bool,
     generation: int,
-    known: Iterable[Condition],
+    known: Sequence[Condition],
     now: datetime,
 ) -> list[Condition]:
     """Returns the conditions of a job.
@@ -66,7 +66,9 @@ def conditions_of(
         ConditionType.PROGRESSING: _progressing(standing),
         ConditionType.FAILED: _failed(standing),
     }
-    return [_merged(kind, says, generation, known, now) for kind, says in said.items()]
+    ours = [_merged(kind, says, generation, known, now) for kind, says in said.items()]
+    # What another release says besides is its own; when that was is in its `observedGeneration`.
+    return [*ours, *(condition for condition in known if not condition.type.is_known)]
 
 
 def _merged(
@@ -94,7 +96,7 @@ def _parts(standing: Standing) -> Iterator[tuple[ConditionType, Says]]:
     for kind, part, done in _OF_PARTS:
         if standing.published:
             yield kind, Says(_TRUE, StatusReason.DONE, done)
-        elif standing.part is None:
+        elif standing.part is None or not standing.part.is_known:
             yield kind, Says(_UNKNOWN, StatusReason.NOT_YET, _NOT_YET)
         elif _ORDER.index(part) < _ORDER.index(standing.part):
             yield kind, Says(_TRUE, StatusReason.DONE, done)

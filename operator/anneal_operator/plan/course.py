@@ -87,6 +87,12 @@ def course_of(observed: Observed, memory: Memory, spec: FineTuneJobSpec) -> Cour
     run = course.run
     if known.asked_for(course.versions, spec, observed) is not None:
         return _stopped(observed, spec, course, None)
+    if run is not None and not run.part.is_known:
+        what = f"A newer release of anneal began attempt {run.attempt}, which is at its part {run.part}."
+        hint = "It is left alone. Upgrade the operator again, or delete the job and create it anew."
+        return replace(
+            course, standing=waits(Phase.PENDING, trouble(StatusReason.INTERNAL, what, hint), run.part)
+        )
     works = run is not None and shaping.works_for(run, spec, observed)
     if spec.suspend:
         part = run.part if run is not None and works else Part.PREPARE

@@ -46,7 +46,7 @@ def progress_of(standing: Standing, report: PartReport | None, before: Progress 
     if standing.failed or standing.part is None:
         return before
     if report is None:
-        idle = standing.phase in {Phase.PENDING, Phase.SUSPENDED}
+        idle = standing.phase in {Phase.PENDING, Phase.SUSPENDED} or not standing.part.is_known
         return (before or Progress(percent=0)) if idle else Progress(percent=_BEGINS_AT[standing.part])
     stage = shortened(report.stage, _LONGEST_NAME)
     training = report.progress if report.part is Part.TRAIN else None

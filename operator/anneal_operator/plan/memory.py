@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 from anneal_api.attempt import Part
-from anneal_api.status import FineTuneJobStatus, Run, VersionState, VersionStatus, read_status
+from anneal_api.status import (
+    ConditionStatus,
+    ConditionType,
+    FailedAttempt,
+    FineTuneJobStatus,
+    Phase,
+    Run,
+    StatusReason,
+    VersionState,
+    VersionStatus,
+    read_status,
+)
 from anneal_operator.plan import shaping
+from anneal_operator.plan.attempts import failure_of, with_failure
 from anneal_operator.plan.failures import kind_of
 from anneal_operator.plan.moments import written
 from anneal_operator.plan.observed import Observed
 from anneal_operator.plan.reports import report_of
-from anneal_operator.plan.versions import version_of
+from anneal_operator.plan.trouble import shortened
+from anneal_operator.plan.versions import serving, version_of
 from anneal_operator.plan.workloads import has_succeeded, images_of, labels_of, number
 from anneal_operator.resources.names import (
     ATTEMPT_LABEL,
@@ -47,15 +61,51 @@ def recall(observed: Observed) -> Memory:
     An attempt that the status does not know was begun by an operator whose status was lost or is not in the cache
     yet; it is taken over, so that its work is not begun a second time.
     """
-    status, _ = read_status(observed.job.get("status") or {})
+    status, left_out = read_status(observed.job.get("status") or {})
     run = status.run
     newest = max(_attempts(observed), default=None)
     if newest is not None and (run is None or (run.generation, run.attempt) < newest):
         run = _adopted(observed, *newest)
     versions = tuple(status.versions)
-    if not versions and status.observed_generation == 0:
-        versions = tuple(_versions(observed))
+    if any(place.startswith("versions") for place in left_out) or (
+        not versions and status.observed_generation == 0
+    ):
+        versions = _completed(versions, _versions(observed))
+    if run is not None and any(place.startswith("failures") for place in left_out):
+        status = _still_failed(status, run, observed.now)
     return Memory(status, run, versions)
+
+
+def _completed(known: tuple[VersionStatus, ...], found: Iterable[VersionStatus]) -> tuple[VersionStatus, ...]:
+    numbers = {version.version for version in known}
+    serves = serving(known) is not None
+    lost = [version for version in found if version.version not in numbers]
+    if serves:
+        lost = [v.model_copy(update={"state": VersionState.PREVIOUS, "traffic": 0}) for v in lost]
+    return tuple(sorted((*known, *lost), key=lambda version: version.version)) if lost else known
+
+
+def _still_failed(status: FineTuneJobStatus, run: Run, now: datetime) -> FineTuneJobStatus:
+    """Returns the status with a failure of an attempt on record where the one that it had cannot be read.
+
+    What failed for good, before or under another release, is not begun again for that.
+    """
+    ended = any(
+        c.type is ConditionType.FAILED and c.status is ConditionStatus.TRUE for c in status.conditions
+    )
+    ended |= status.phase is Phase.FAILED
+    if not ended or run.retry_at is not None or failure_of(run, status.failures) is not None:
+        return status
+    lost = FailedAttempt(
+        generation=run.generation,
+        attempt=run.attempt,
+        part=run.part,
+        reason=status.reason or StatusReason.INTERNAL,
+        message=shortened(status.message) or "Why cannot be read any more.",
+        hint=shortened(status.hint),
+        at=status.finished_at or written(now),
+    )
+    return status.model_copy(update={"failures": list(with_failure(status.failures, lost))})
 
 
 def _attempts(observed: Observed) -> Iterator[tuple[int, int]]:

@@ -73,8 +73,14 @@ def asked_for(
 
 
 def serving(versions: Iterable[VersionStatus]) -> VersionStatus | None:
-    """Returns the version that answers requests."""
-    return next((version for version in versions if version.state is VersionState.SERVING), None)
+    """Returns the version that answers requests.
+
+    Where a newer release has another word for what each does, it is the one with most of the traffic.
+    """
+    versions = tuple(versions)
+    by_word = next((version for version in versions if version.state is VersionState.SERVING), None)
+    others = [version for version in versions if version.traffic and not version.state.is_known]
+    return by_word or max(others, key=lambda version: version.traffic, default=None)
 
 
 def promoted(versions: Iterable[VersionStatus], new: VersionStatus) -> tuple[VersionStatus, ...]:
@@ -103,10 +109,11 @@ def kept(versions: Sequence[VersionStatus], retention: Retention | None) -> tupl
     """Returns the versions that the status still tells of: the serving one, and the newest."""
     most = min((retention or Retention()).versions, _MOST - 1)
     newest = {version.version for version in versions[-most:]}
-    return tuple(v for v in versions if v.version in newest or v.state is VersionState.SERVING)
+    serves = serving(versions)
+    return tuple(v for v in versions if v.version in newest or v is serves)
 
 
 def _retired(version: VersionStatus) -> VersionStatus:
-    served = version.state is VersionState.SERVING
+    served = version.state is VersionState.SERVING or not version.state.is_known
     state = VersionState.PREVIOUS if served else version.state
     return version.model_copy(update={"state": state, "traffic": 0, "deploying_since": None})
