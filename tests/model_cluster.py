@@ -171,7 +171,7 @@ class ModelCluster(ModelControllers):
     def plan(self) -> Plan:
         """Returns what the operator decides, after it looked live at whatever that rests on."""
         self._live.clear()
-        while (found := plan(self.observed())).confirm:
+        while (found := self.decide(self.observed())).confirm:
             new = set(found.confirm) - self._live
             assert new, f"asked again: {found.confirm}"
             assert found == Plan(None, confirm=found.confirm), "what is not confirmed decides nothing"
@@ -180,6 +180,10 @@ class ModelCluster(ModelControllers):
                 self.stale.pop(place, None)
         self._check_verdicts(found)
         return found
+
+    def decide(self, observed: Observed) -> Plan:
+        """Returns what the operator's plan is."""
+        return plan(observed)
 
     def _check_verdicts(self, found: Plan) -> None:
         """Holds every verdict against the rule: on a final report, or on what was looked at live."""
