@@ -65,6 +65,7 @@ class OtherRelease:
     """
 
     def __init__(self, commit: str, folder: Path) -> None:
+        self.commit = commit
         tree = subprocess.run(
             ["git", "archive", commit, "operator"], cwd=ROOT, check=True, capture_output=True
         ).stdout

@@ -45,6 +45,7 @@ class ConditionType(OpenWord):
     TRAINED = "Trained"
     GATE_PASSED = "GatePassed"
     PUBLISHED = "Published"
+    AVAILABLE = "Available"
     READY = "Ready"
     SUCCEEDED = "Succeeded"
     PROGRESSING = "Progressing"
@@ -74,6 +75,7 @@ class StatusReason(OpenWord):
     SERVING = "Serving"
     NOT_ASKED_FOR = "NotAskedFor"
     OLD_VERSION_SERVES = "OldVersionServes"
+    UNPROVEN_VERSION_SERVES = "UnprovenVersionServes"
     DELETING = "Deleting"
     # what went wrong
     MANIFEST_INVALID = "ManifestInvalid"
@@ -96,6 +98,7 @@ class StatusReason(OpenWord):
     NAME_CONFLICT = "NameConflict"
     NO_HEARTBEAT = "NoHeartbeat"
     PARITY_FAILED = "ParityFailed"
+    UNAVAILABLE = "Unavailable"
     USER_CODE = "UserCode"
     INTERNAL = "Internal"
 
@@ -271,7 +274,7 @@ class VersionStatus(StatusModel):
     state: VersionState
     """What it does."""
     traffic: int = Field(ge=0, le=100)
-    """Percent of requests that it answers."""
+    """Percent of requests that it answers at this moment, proven or not."""
     path: str
     """Its folder below the store."""
     digest: str
@@ -336,7 +339,7 @@ class FineTuneJobStatus(StatusModel):
     served_version: str = ""
     """The version that answers, for the VERSION column: `v3`."""
     traffic: str = ""
-    """Who gets how much, for the TRAFFIC column: `v2 90%, v3 10%`."""
+    """Who answers how much at this moment, for the TRAFFIC column: `v2 90%, v3 10%`, with `(unproven)` where it is."""
     url: str = ""
     """Where the served model answers inside the cluster."""
     worker_seconds: float = 0.0

@@ -82,8 +82,9 @@ class Stopping:
                     break
             else:
                 return
-        self._hush()
-        time.sleep(_LONGEST_UNWINDING)
+            # It stays open: where nobody listens, Python complains of the next signal.
+            self._hush()
+            time.sleep(_LONGEST_UNWINDING)
         if self._speak():
             with suppress(OSError):
                 os.write(2, f"{LAST_WORDS}\n".encode())

@@ -12,6 +12,7 @@ import sys
 import zlib
 from typing import NamedTuple, cast
 
+from anneal_api.status import ConditionType, StatusReason
 from anneal_operator.cluster.kinds import FINE_TUNE_JOB, POD
 from anneal_operator.plan.observed import Object
 from anneal_operator.resources.names import UID_LABEL
@@ -32,6 +33,7 @@ class Packed(NamedTuple):
         job_uid: UID of the job that it belongs to; empty: to none.
         phase: Of a job: its phase; empty: it has none yet.
         task: Of a job: its task.
+        available: Of a job: whether its model answers, as the condition says; empty: it serves none.
         text: The whole object.
     """
 
@@ -43,6 +45,7 @@ class Packed(NamedTuple):
     job_uid: str
     phase: str
     task: str
+    available: str
     text: bytes
 
 
@@ -67,6 +70,7 @@ class Packer:
             job_uid=sys.intern(job_uid(body)),
             phase=sys.intern(str((body.get("status") or {}).get("phase") or "")) if is_job else "",
             task=sys.intern(str((body.get("spec") or {}).get("task") or "")) if is_job else "",
+            available=sys.intern(_available(body)) if is_job else "",
             text=deflate.compress(text) + deflate.flush(),
         )
 
@@ -74,6 +78,16 @@ class Packer:
         """Returns an object of its own: whoever gets it may change it."""
         inflate = zlib.decompressobj(_WINDOW, zdict=self._patterns[packed.kind])
         return cast("Object", json.loads(inflate.decompress(packed.text)))
+
+
+def _available(body: Object) -> str:
+    conditions = (body.get("status") or {}).get("conditions") or ()
+    for condition in conditions:
+        if condition.get("type") == ConditionType.AVAILABLE:
+            return (
+                "" if condition.get("reason") == StatusReason.NOT_ASKED_FOR else str(condition.get("status"))
+            )
+    return ""
 
 
 def version_of(body: Object) -> int:

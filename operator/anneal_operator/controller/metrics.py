@@ -1,4 +1,4 @@
-"""What the operator tells Prometheus. No label holds a job's name or anything that a user wrote."""
+"""What the operator tells Prometheus. No label holds a job's name: there may be thousands of them."""
 
 from __future__ import annotations
 
@@ -101,8 +101,18 @@ class _Jobs(Collector):
         self._cache = cache
 
     def collect(self) -> Iterable[Metric]:
-        jobs = GaugeMetricFamily(f"{_PREFIX}_jobs", "FineTuneJobs.", labels=["phase", "task"])
-        tally = Tally((job.phase or "Pending", job.task) for job in self._cache.entries(FINE_TUNE_JOB.kind))
+        jobs = GaugeMetricFamily(f"{_PREFIX}_jobs", "FineTuneJobs.", labels=["namespace", "phase", "task"])
+        models = GaugeMetricFamily(
+            f"{_PREFIX}_models",
+            "FineTuneJobs that serve, or are to serve, by whether any version answers.",
+            labels=["namespace", "available"],
+        )
+        entries = list(self._cache.entries(FINE_TUNE_JOB.kind))
+        tally = Tally((job.namespace, job.phase or "Pending", job.task) for job in entries)
         for labels, number in sorted(tally.items()):
             jobs.add_metric(labels, number)
+        served = Tally((job.namespace, job.available) for job in entries if job.available)
+        for state, number in sorted(served.items()):
+            models.add_metric(state, number)
         yield jobs
+        yield models

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 
 from anneal_api.attempt import Part
 from anneal_api.status import (
+    Condition,
+    ConditionStatus,
+    ConditionType,
     FailedAttempt,
     FineTuneJobStatus,
     Phase,
@@ -31,7 +34,12 @@ _HELD_UP = frozenset(
 
 def announcements(before: FineTuneJobStatus, after: FineTuneJobStatus) -> tuple[Announcement, ...]:
     """Returns the Events that tell how one status became another."""
-    return (*_of_attempts(before, after), *_of_versions(before, after), *_of_phase(before, after))
+    return (
+        *_of_attempts(before, after),
+        *_of_versions(before, after),
+        *_of_availability(before, after),
+        *_of_phase(before, after),
+    )
 
 
 def _of_attempts(before: FineTuneJobStatus, after: FineTuneJobStatus) -> Iterator[Announcement]:
@@ -64,6 +72,24 @@ def _of_versions(before: FineTuneJobStatus, after: FineTuneJobStatus) -> Iterato
             )
 
 
+def _of_availability(before: FineTuneJobStatus, after: FineTuneJobStatus) -> Iterator[Announcement]:
+    was, now = (_condition(status, ConditionType.AVAILABLE) for status in (before, after))
+    if was is None or now is None or was.status is now.status:
+        return
+    if now.reason is StatusReason.UNAVAILABLE:
+        yield Announcement(True, StatusReason.UNAVAILABLE, now.message)
+    elif was.reason == StatusReason.UNAVAILABLE and now.status is ConditionStatus.TRUE:
+        yield Announcement(False, StatusReason.SERVING, now.message)
+
+
+def _serving(status: FineTuneJobStatus) -> list[int]:
+    return [version.version for version in status.versions if version.state is VersionState.SERVING]
+
+
+def _condition(status: FineTuneJobStatus, kind: ConditionType) -> Condition | None:
+    return next((condition for condition in status.conditions if condition.type is kind), None)
+
+
 def _of_phase(before: FineTuneJobStatus, after: FineTuneJobStatus) -> Iterator[Announcement]:
     if after.reason in _HELD_UP and after.reason is not before.reason and after.phase is not Phase.FAILED:
         yield Announcement(True, after.reason, after.message)
@@ -81,7 +107,7 @@ def _of_phase(before: FineTuneJobStatus, after: FineTuneJobStatus) -> Iterator[A
             yield Announcement(False, StatusReason.DONE, after.message)
         case Phase.DELETING:
             yield Announcement(False, StatusReason.DELETING, after.message)
-        case Phase.READY if before.served_version == after.served_version:
+        case Phase.READY if _serving(before) == _serving(after):
             # Otherwise its taking over is told already.
             yield Announcement(False, StatusReason.SERVING, after.message)
         case _:

@@ -42,6 +42,7 @@ class Says:
 def conditions_of(
     standing: Standing,
     ready: Says,
+    available: Says,
     *,
     serves: bool,
     generation: int,
@@ -53,6 +54,7 @@ def conditions_of(
     Args:
         standing: Where it stands.
         ready: What `Ready` says.
+        available: What `Available` says.
         serves: Whether the manifest asks for serving.
         generation: Generation of the spec.
         known: The conditions so far.
@@ -61,6 +63,7 @@ def conditions_of(
     said = {
         ConditionType.VALID: _valid(standing),
         **dict(_parts(standing)),
+        ConditionType.AVAILABLE: available,
         ConditionType.READY: ready,
         ConditionType.SUCCEEDED: _succeeded(standing, serves=serves),
         ConditionType.PROGRESSING: _progressing(standing),

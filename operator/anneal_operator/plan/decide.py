@@ -25,7 +25,7 @@ from anneal_operator.plan.deletion import holds, plan_deletion, wants_cleanup
 from anneal_operator.plan.leftovers import kept_until, of_earlier_generations, of_finished
 from anneal_operator.plan.memory import Memory, recall
 from anneal_operator.plan.observed import Observed
-from anneal_operator.plan.serving import Service, refusal_of, serve
+from anneal_operator.plan.serving import Service, refusal_of, serve, with_traffic
 from anneal_operator.plan.standing import Standing, has_failed, waits
 from anneal_operator.plan.telling import Outcome, finished_at, told
 from anneal_operator.plan.trouble import Trouble, shortened, trouble
@@ -127,8 +127,13 @@ def _served(observed: Observed, spec: FineTuneJobSpec, service: Service, target:
     if service.trouble is not None:
         standing = waits(Phase.DEPLOYING, service.trouble, None)
         return replace(standing, going=not service.overdue)
+    if target.state is VersionState.SERVING:
+        return Standing(Phase.DEPLOYING, StatusReason.DEPLOYING, f"The service of {name} is being changed.")
+    carries = any(v.version == target.version and v.traffic for v in with_traffic(observed, service.versions))
     what = (
-        f"{name} does not answer at present." if target.state is VersionState.SERVING else f"Deploys {name}."
+        f"{name} answers all requests, and is compared with what was measured."
+        if carries
+        else f"Deploys {name}."
     )
     return Standing(Phase.DEPLOYING, StatusReason.DEPLOYING, what)
 

@@ -40,6 +40,7 @@ CLEANUP_RETRY_SECONDS = 60.0
 """How long after a failed clean-up the next one starts."""
 
 _CHANGES = {
+    ConditionType.AVAILABLE: ConditionStatus.FALSE,
     ConditionType.READY: ConditionStatus.FALSE,
     ConditionType.PROGRESSING: ConditionStatus.TRUE,
 }

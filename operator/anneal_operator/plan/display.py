@@ -15,6 +15,7 @@ from anneal_api.status import (
     Progress,
     StageStatus,
     VariantStatus,
+    VersionState,
     VersionStatus,
 )
 from anneal_operator.plan.standing import Standing
@@ -116,11 +117,17 @@ def with_result(status: FineTuneJobStatus, published: PublishedResult | None) ->
 
 
 def served_words(versions: Iterable[VersionStatus]) -> tuple[str, str]:
-    """Returns the words of the columns VERSION and TRAFFIC: `v3`, and `v2 90%, v3 10%`."""
+    """Returns the words of the columns VERSION and TRAFFIC: `v3`, and `v2 90%, v3 10% (unproven)`."""
     answering = [version for version in versions if version.traffic > 0]
     main = max(answering, key=lambda version: version.traffic, default=None)
-    traffic = ", ".join(f"v{version.version} {version.traffic}%" for version in answering)
+    traffic = ", ".join(f"v{v.version} {v.traffic}%{_standing_of(v)}" for v in answering)
     return (f"v{main.version}" if main is not None else ""), traffic
+
+
+def _standing_of(version: VersionStatus) -> str:
+    if version.refused is not None:
+        return " (refused)"
+    return " (unproven)" if version.state is VersionState.CANDIDATE else ""
 
 
 def count(number: int) -> int:

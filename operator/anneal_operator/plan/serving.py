@@ -28,6 +28,7 @@ from anneal_operator.plan.workloads import (
     condition_of,
     has_ended,
     has_succeeded,
+    is_available,
     is_leaving,
     labels_of,
     number,
@@ -106,6 +107,34 @@ def serve(
         service = _deployed(observed, spec, versions, wanted)
     url = service_url(observed.job) if known.serving(service.versions) is not None else ""
     return replace(service, url=url, actions=(*stale, *service.actions))
+
+
+def with_traffic(observed: Observed, versions: tuple[VersionStatus, ...]) -> tuple[VersionStatus, ...]:
+    """Returns the versions with the traffic that each carries at this moment, proven or not.
+
+    While KubeRay changes a RayService nobody can say which of its replicas have changed already; the traffic is told
+    to be where it was until all have.
+
+    Args:
+        observed: What is known.
+        versions: The published versions.
+    """
+    if not observed.kuberay:
+        return versions
+    live = observed.child("RayService", base_name(observed.name))
+    if live is None or is_leaving(live) or not is_available(live):
+        return known.carrying(versions, None)
+    number_ = number(labels_of(live), VERSION_LABEL)
+    is_told = any(version.version == number_ for version in versions)
+    return known.carrying(versions, number_) if answers(live) and is_told else versions
+
+
+def is_available_now(observed: Observed) -> bool | None:
+    """Returns whether the model answers at this moment; None where nobody can say."""
+    if not observed.kuberay:
+        return None
+    live = observed.child("RayService", base_name(observed.name))
+    return live is not None and not is_leaving(live) and is_available(live)
 
 
 def refusal_of(version: VersionStatus | None, generation: int) -> Refusal | None:
@@ -190,6 +219,8 @@ def _deployed(
     actions += _budget(observed, spec)
     answering = settled and live is not None and answers(live)
     why = _why_unready(observed, live, body) if not answering else None
+    if why is None and wanted.state is VersionState.SERVING and not is_available_now(observed):
+        why = trouble(StatusReason.UNAVAILABLE, f"v{wanted.version} does not answer at present.")
     if wanted.state is VersionState.SERVING:
         look = () if answering else (LOOK_AGAIN_SECONDS,)
         return Service(versions, wanted, answering, why, actions=tuple(actions), look_again=look)

@@ -18,6 +18,7 @@ FINE = frozenset(
         StatusReason.SERVING,
         StatusReason.NOT_ASKED_FOR,
         StatusReason.OLD_VERSION_SERVES,
+        StatusReason.UNPROVEN_VERSION_SERVES,
     }
 )
 """Reasons of conditions that nobody has to do anything about."""

@@ -33,7 +33,7 @@ from anneal_operator.plan.memory import Memory
 from anneal_operator.plan.moments import written
 from anneal_operator.plan.observed import Observed
 from anneal_operator.plan.reports import reports_of
-from anneal_operator.plan.serving import Service
+from anneal_operator.plan.serving import Service, is_available_now, with_traffic
 from anneal_operator.plan.standing import Standing
 
 _SECONDS_PER_HOUR = 3600.0
@@ -94,7 +94,8 @@ def _status(observed: Observed, memory: Memory, outcome: Outcome) -> FineTuneJob
     run = course.run
     reports = reports_of(observed, run.generation, run.attempt) if run is not None else {}
     finish = reports.get(Part.FINISH)
-    served, traffic = served_words(service.versions)
+    versions = with_traffic(observed, service.versions)
+    served, traffic = served_words(versions)
     generation_goes_on = _same_generation(run, before.run)
     spec = outcome.spec
     update: dict[str, Any] = {
@@ -106,6 +107,7 @@ def _status(observed: Observed, memory: Memory, outcome: Outcome) -> FineTuneJob
         "conditions": conditions_of(
             standing,
             _ready(outcome),
+            _available(observed, outcome, traffic),
             serves=_serves(observed, spec),
             generation=observed.generation,
             known=before.conditions,
@@ -122,7 +124,7 @@ def _status(observed: Observed, memory: Memory, outcome: Outcome) -> FineTuneJob
         ),
         "stages": stages_of(reports.values(), before.stages if generation_goes_on else ()),
         "dropped_rows": dropped_rows_of(reports.values(), before.dropped_rows if generation_goes_on else ()),
-        "versions": list(service.versions),
+        "versions": list(versions),
         "served_version": served,
         "traffic": traffic,
         "url": service.url,
@@ -152,6 +154,28 @@ def _serves(observed: Observed, spec: FineTuneJobSpec | None) -> bool:
     if spec is not None:
         return spec.serving is not None
     return observed.raw_spec.get("serving") is not None
+
+
+def _available(observed: Observed, outcome: Outcome, traffic: str) -> Says:
+    """Returns what `Available` says: whether any version answers, whichever the spec asks for."""
+    if not _serves(observed, outcome.spec):
+        return Says(ConditionStatus.FALSE, StatusReason.NOT_ASKED_FOR, "The manifest asks for no serving.")
+    available = is_available_now(observed)
+    if available is None:
+        what = "The cluster does not know RayServices, so nobody can say whether the model answers."
+        return Says(ConditionStatus.UNKNOWN, StatusReason.KUBERAY_MISSING, what)
+    versions = with_traffic(observed, outcome.service.versions)
+    if available:
+        proven = any(version.traffic and version.state is not VersionState.CANDIDATE for version in versions)
+        reason = StatusReason.SERVING if proven else StatusReason.UNPROVEN_VERSION_SERVES
+        return Says(
+            ConditionStatus.TRUE, reason, f"Answers requests: {traffic or 'a version not told of here'}."
+        )
+    if known.serving(outcome.service.versions) is None:
+        return Says(ConditionStatus.FALSE, StatusReason.NOT_YET, "No version has served yet.")
+    standing, service = outcome.standing, outcome.service
+    why = service.trouble.message if service.trouble is not None else standing.message
+    return Says(ConditionStatus.FALSE, StatusReason.UNAVAILABLE, f"No version answers. {why}")
 
 
 def _ready(outcome: Outcome) -> Says:

@@ -35,6 +35,7 @@ HINTS: dict[StatusReason, str] = {
     StatusReason.NAME_CONFLICT: "Delete or rename that object, or give the job another name.",
     StatusReason.NO_HEARTBEAT: "See the logs of the pods; `anneal logs` shows them.",
     StatusReason.PARITY_FAILED: "See the logs of the parity Job; then edit the manifest to make another version.",
+    StatusReason.UNAVAILABLE: "See the logs of the serving pods: `anneal logs --part serve` shows them.",
     StatusReason.USER_CODE: "See the logs of the pods; `anneal logs` shows them.",
     StatusReason.INTERNAL: "See the logs of the pods; `anneal logs` shows them.",
 }

@@ -75,12 +75,26 @@ def asked_for(
 def serving(versions: Iterable[VersionStatus]) -> VersionStatus | None:
     """Returns the version that answers requests.
 
-    Where a newer release has another word for what each does, it is the one with most of the traffic.
+    Where a newer release has another word for what each does, it is the one with most of the traffic, or the newest.
     """
     versions = tuple(versions)
     by_word = next((version for version in versions if version.state is VersionState.SERVING), None)
-    others = [version for version in versions if version.traffic and not version.state.is_known]
-    return by_word or max(others, key=lambda version: version.traffic, default=None)
+    others = [version for version in versions if not version.state.is_known]
+    return by_word or max(others, key=lambda version: (version.traffic, version.version), default=None)
+
+
+def carrying(versions: Iterable[VersionStatus], number: int | None) -> tuple[VersionStatus, ...]:
+    """Returns the versions with all of the traffic on one of them.
+
+    Args:
+        versions: The versions.
+        number: The one that answers; None: none does.
+    """
+    shares = ((version, _ALL_TRAFFIC if version.version == number else 0) for version in versions)
+    return tuple(
+        version if version.traffic == share else version.model_copy(update={"traffic": share})
+        for version, share in shares
+    )
 
 
 def promoted(versions: Iterable[VersionStatus], new: VersionStatus) -> tuple[VersionStatus, ...]:

@@ -109,9 +109,13 @@ def answers(service: Object) -> bool:
     """Returns whether a RayService answers as its newest spec says."""
     status, generation = status_of(service), service["metadata"].get("generation")
     seen = status.get("observedGeneration", generation)
-    endpoints = status.get("numServeEndpoints") or 0
     changing = is_true(service, "UpgradeInProgress")
-    return is_true(service, "Ready") and endpoints > 0 and seen == generation and not changing
+    return is_available(service) and seen == generation and not changing
+
+
+def is_available(service: Object) -> bool:
+    """Returns whether a RayService answers at all, be it as an older spec says: KubeRay may be changing it."""
+    return is_true(service, "Ready") and (status_of(service).get("numServeEndpoints") or 0) > 0
 
 
 def refusals(body: Object) -> list[str]:

@@ -52,9 +52,13 @@ def test_counts_jobs_when_asked_without_their_names() -> None:
     metrics.count_jobs(cache)  # a second life of the operator has a cache of its own
     for body in (job("a", "Ready"), job("b", "Ready"), job("c", None)):
         cache.put(body)
+    available = job("d", "Deploying")
+    available["status"]["conditions"] = [{"type": "Available", "status": "False", "reason": "Unavailable"}]
+    cache.put(available)
     text = metrics.text().decode()
-    assert 'anneal_operator_jobs{phase="Ready",task="text-classification"} 2.0' in text
-    assert 'anneal_operator_jobs{phase="Pending",task="text-classification"} 1.0' in text
+    assert 'anneal_operator_jobs{namespace="ns",phase="Ready",task="text-classification"} 2.0' in text
+    assert 'anneal_operator_jobs{namespace="ns",phase="Pending",task="text-classification"} 1.0' in text
+    assert 'anneal_operator_models{available="False",namespace="ns"} 1.0' in text
 
 
 def test_a_second_life_takes_over_a_gauge() -> None:

@@ -118,7 +118,7 @@ def test_a_first_version_that_is_refused_is_not_ready():
     cluster.go(5)
     assert cluster.status["reason"] == "ParityFailed"
     assert cluster.status["url"] == ""
-    assert cluster.status["traffic"] == ""
+    assert cluster.status["traffic"] == "v1 100% (refused)", "nothing else is there to answer"
 
 
 def test_a_version_that_never_gets_ready_is_refused_where_another_one_can_serve():
@@ -198,13 +198,47 @@ def test_a_service_that_fails_later_is_not_ready_and_recovers():
     cluster.work()
     cluster.settle()
     assert cluster.status["phase"] == "Deploying"
-    assert cluster.condition("Ready") == ("False", "Deploying")
-    assert cluster.status["traffic"] == "v1 100%"
+    assert cluster.condition("Ready") == ("False", "Unavailable")
+    assert cluster.condition("Available") == ("False", "Unavailable")
+    assert cluster.status["reason"] == "Unavailable"
+    assert cluster.status["traffic"] == ""
+    told = [a for found in cluster.plans for a in found.announcements if a.reason == "Unavailable"]
+    assert [(a.warning, "v1 does not answer" in a.message) for a in told] == [(True, True)]
     cluster.tick(100_000)
     cluster.unready_versions.clear()
     cluster.go(until="Ready")
+    assert cluster.condition("Available") == ("True", "Serving")
+    assert cluster.status["traffic"] == "v1 100%"
     assert cluster.status["finishedAt"] == finished
     assert len([name for _, name in cluster.created if "parity" in name]) == 1
+
+
+def test_what_carries_the_traffic_is_told_before_it_is_proven():
+    cluster = ready()
+    cluster.bad_versions.add(2)
+    cluster.edit(training=TRAINING)
+    seen = []
+    for _ in range(60):
+        cluster.settle()
+        service = cluster.objects["RayService", "reviews"]
+        serves = service["metadata"]["labels"]["anneal.dev/version"]
+        answers = service["status"]["observedGeneration"] == service["metadata"]["generation"]
+        if answers:
+            assert cluster.status["servedVersion"] == f"v{serves}"
+        assert cluster.condition("Available")[0] == "True"
+        if cluster.status["traffic"] not in seen[-1:]:
+            seen.append(cluster.status["traffic"])
+        cluster.work()
+        cluster.tick(5)
+    assert seen == ["v1 100%", "v2 100% (unproven)", "v2 100% (refused)", "v1 100%"]
+    assert cluster.status["reason"] == "ParityFailed"
+
+
+def test_a_model_that_is_not_to_be_served_is_not_missed():
+    cluster = ModelCluster({name: part for name, part in SPEC.items() if name != "serving"})
+    cluster.go(until="Succeeded")
+    assert cluster.condition("Available") == ("False", "NotAskedFor")
+    assert not [a for found in cluster.plans for a in found.announcements if a.warning]
 
 
 @pytest.mark.parametrize("kind", ["RayService", "PodDisruptionBudget"])

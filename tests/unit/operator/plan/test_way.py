@@ -15,7 +15,7 @@ WAY = [
     ("Training", "Valid Prepared"),
     ("Finishing", "Valid Prepared Trained"),
     ("Deploying", "Valid Prepared Trained GatePassed Published"),
-    ("Ready", "Valid Prepared Trained GatePassed Published Ready"),
+    ("Ready", "Valid Prepared Trained GatePassed Published Available Ready"),
 ]
 
 
