@@ -139,6 +139,17 @@ class Progress(StatusModel):
     """Seconds that training will still take."""
 
 
+class StoreStatus(StatusModel):
+    """The model store that something of a job lies in."""
+
+    uri: str = Field(max_length=4096)
+    """Its place: `pvc://CLAIM/PATH` or `s3://BUCKET/PREFIX`."""
+    secret_name: str = Field(default="", max_length=256)
+    """Name of the Secret that opens it; empty where none does."""
+    from_operator: bool = False
+    """Whether it is the operator's own, because the manifest names none."""
+
+
 class Run(StatusModel):
     """The attempt that is under way, or the last one. It is written here before anything of it is created."""
 
@@ -150,6 +161,8 @@ class Run(StatusModel):
     """Which part of the way it is at."""
     image: str
     """Image that its pods run; pinned, so that upgrading anneal changes no running job."""
+    store: StoreStatus | None = None
+    """Where its results lie; pinned, so that another store of the operator's moves no running job."""
     started_at: Timestamp
     """When the attempt was recorded, RFC 3339."""
     part_started_at: Timestamp
@@ -281,6 +294,8 @@ class VersionStatus(StatusModel):
     """SHA-256 of its `manifest.json`."""
     image: str
     """Image that serves it."""
+    store: StoreStatus | None = None
+    """Store that it lies in; pinned, as the image is."""
     score: Score | None = None
     """Its score in the leading metric, on test rows."""
     published_at: Timestamp

@@ -8,7 +8,7 @@ from datetime import datetime
 from anneal_api.attempt import Part
 from anneal_api.job import FineTuneJobSpec
 from anneal_api.schema import parse_duration
-from anneal_api.status import FailedAttempt, Run, StatusReason
+from anneal_api.status import FailedAttempt, Run, StatusReason, StoreStatus
 from anneal_operator.plan import shaping
 from anneal_operator.plan.moments import after, moment_of, written
 from anneal_operator.plan.observed import Observed
@@ -39,7 +39,7 @@ _MOST_FAILURES = 10
 _LONGEST_DOUBLING = 30
 
 
-def begun(observed: Observed, spec: FineTuneJobSpec, last: Run | None) -> Run:
+def begun(observed: Observed, spec: FineTuneJobSpec, last: Run | None, store: StoreStatus | None) -> Run:
     """Returns the attempt that comes next.
 
     Within a generation it goes on with the part that failed; in a new one it does so only where the work is the
@@ -49,6 +49,7 @@ def begun(observed: Observed, spec: FineTuneJobSpec, last: Run | None) -> Run:
         observed: What is known.
         spec: The spec.
         last: The attempt before it, whose part is to be gone on with; None: the way begins anew.
+        store: Where its results go.
     """
     now = written(observed.now)
     same = last is not None and last.generation == observed.generation
@@ -57,6 +58,7 @@ def begun(observed: Observed, spec: FineTuneJobSpec, last: Run | None) -> Run:
         attempt=last.attempt + 1 if last is not None and same else 1,
         part=last.part if last is not None else Part.PREPARE,
         image=observed.settings.image,
+        store=store,
         startedAt=now,
         partStartedAt=now,
         shaping=shaping.of_work(spec),

@@ -28,6 +28,7 @@ from anneal_operator.plan.parts import (
     require_live_run,
 )
 from anneal_operator.plan.standing import PHASE_OF_PART, Standing, has_failed, waits
+from anneal_operator.plan.stores import pinned, store_for
 from anneal_operator.plan.trouble import Trouble, trouble
 from anneal_operator.plan.waiting import why_held
 from anneal_operator.plan.workloads import ended_at, has_begun, has_driver, images_of, status_of
@@ -176,7 +177,8 @@ def _next(observed: Observed, spec: FineTuneJobSpec, course: Course, last: Run |
         what = "The cluster does not know RayJobs: KubeRay is not installed."
         standing = waits(phase, trouble(StatusReason.KUBERAY_MISSING, what), part)
         return replace(course, standing=standing, look_again=(*course.look_again, KUBERAY_RETRY_SECONDS))
-    run = attempts.begun(observed, spec, last)
+    store = store_for(course.run, course.versions, spec, observed.settings)
+    run = attempts.begun(observed, spec, last, store)
     return _advanced(observed, spec, replace(course, run=run))
 
 
@@ -277,7 +279,8 @@ def _wrong_with(version: VersionStatus, spec: FineTuneJobSpec, observed: Observe
     if len(version.path) > _LONGEST_PATH or len(version.digest) > _LONGEST_PATH:
         return "The version's path or digest is too long."
     try:
-        version_folder(spec, version, observed.settings)
+        spec, settings = pinned(spec, observed.settings, version.store)
+        version_folder(spec, version, settings)
     except ArtifactInvalid as error:
         return error.what
     return ""
@@ -354,7 +357,8 @@ def _surroundings(observed: Observed, run: Run) -> list[Action]:
 
 def _part_object(observed: Observed, spec: FineTuneJobSpec, run: Run) -> dict[str, Any]:
     build = train_rayjob if run.part is Part.TRAIN else step_job
-    return build(observed.job, spec, run, observed.settings)
+    spec, settings = pinned(spec, observed.settings, run.store)
+    return build(observed.job, spec, run, settings)
 
 
 def _as_of(job: Object, generation: int) -> dict[str, Any]:

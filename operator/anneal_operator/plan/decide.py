@@ -27,9 +27,9 @@ from anneal_operator.plan.memory import Memory, recall
 from anneal_operator.plan.observed import Observed
 from anneal_operator.plan.serving import Service, refusal_of, serve, with_traffic
 from anneal_operator.plan.standing import Standing, has_failed, waits
+from anneal_operator.plan.stores import store_for, with_stores
 from anneal_operator.plan.telling import Outcome, finished_at, told
 from anneal_operator.plan.trouble import Trouble, shortened, trouble
-from anneal_operator.resources.places import store_uri
 
 CONFLICT_RETRY_SECONDS = 30.0
 """How often a name that another object holds is looked at again."""
@@ -51,7 +51,9 @@ def plan(observed: Observed) -> Plan:
 
 def _planned(observed: Observed) -> Plan:
     memory = recall(observed)
-    spec, problems = _read(observed)
+    spec, problems = _read(observed, memory)
+    if spec is not None:
+        memory = with_stores(observed, memory, spec)
     if observed.deleting:
         return plan_deletion(observed, memory, spec)
     if spec is None:
@@ -64,13 +66,13 @@ def _planned(observed: Observed) -> Plan:
     return told(observed, memory, _without_conflicts(observed, memory, outcome))
 
 
-def _read(observed: Observed) -> tuple[FineTuneJobSpec | None, tuple[Problem, ...]]:
+def _read(observed: Observed, memory: Memory) -> tuple[FineTuneJobSpec | None, tuple[Problem, ...]]:
     checked = _validated(
         observed.name, observed.namespace, json.dumps(observed.job.get("spec"), sort_keys=True)
     )
     if checked.job is None:
         return None, checked.problems
-    if not store_uri(checked.job.spec, observed.settings):
+    if store_for(memory.run, memory.versions, checked.job.spec, observed.settings) is None:
         what = "The manifest names no model store, and the operator has none of its own."
         return None, (Problem(what, "spec.store.uri", "Write `pvc://CLAIM/PATH` or `s3://BUCKET/PREFIX`."),)
     return checked.job.spec, ()

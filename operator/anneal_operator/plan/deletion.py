@@ -23,6 +23,7 @@ from anneal_operator.plan.memory import Memory
 from anneal_operator.plan.moments import written
 from anneal_operator.plan.observed import Observed
 from anneal_operator.plan.parts import LOOK_AGAIN_SECONDS
+from anneal_operator.plan.stores import pinned
 from anneal_operator.plan.trouble import Trouble, trouble
 from anneal_operator.plan.waiting import why_waiting
 from anneal_operator.plan.workloads import (
@@ -95,7 +96,8 @@ def _cleaned(observed: Observed, memory: Memory, spec: FineTuneJobSpec) -> Plan:
         conflict = trouble(StatusReason.NAME_CONFLICT, taken)
         return _going(observed, memory, what, conflict, look_again=LOOK_AGAIN_SECONDS)
     if job is None:
-        body = cleanup_job(observed.job, spec, observed.settings)
+        at, settings = pinned(spec, observed.settings, memory.run.store if memory.run is not None else None)
+        body = cleanup_job(observed.job, at, settings)
         return _going(observed, memory, what, actions=(Create(body),), look_again=LOOK_AGAIN_SECONDS)
     if has_succeeded(job):
         return Plan(status=None, actions=(SetFinalizer(present=False),))

@@ -21,6 +21,7 @@ from anneal_operator.plan.leftovers import PARITY, deletions
 from anneal_operator.plan.moments import written
 from anneal_operator.plan.observed import Object, Observed
 from anneal_operator.plan.parts import KUBERAY_RETRY_SECONDS, LOOK_AGAIN_SECONDS
+from anneal_operator.plan.stores import pinned
 from anneal_operator.plan.trouble import Trouble, trouble
 from anneal_operator.plan.waiting import why_waiting
 from anneal_operator.plan.workloads import (
@@ -201,7 +202,8 @@ def _deployed(
 ) -> Service:
     name = base_name(observed.name)
     live = observed.child("RayService", name)
-    body = ray_service(observed.job, spec, wanted, observed.settings)
+    at, settings = pinned(spec, observed.settings, wanted.store)
+    body = ray_service(observed.job, at, wanted, settings)
     actions: list[Action] = []
     settled = False
     if live is None:
@@ -250,7 +252,8 @@ def _judged(observed: Observed, spec: FineTuneJobSpec, service: Service) -> Serv
     assert wanted is not None
     probe = observed.child("Job", probe_name(observed.name, wanted.version))
     if probe is None:
-        body = parity_job(observed.job, spec, wanted, observed.settings)
+        at, settings = pinned(spec, observed.settings, wanted.store)
+        body = parity_job(observed.job, at, wanted, settings)
         return replace(service, actions=(*service.actions, Create(body)), look_again=(LOOK_AGAIN_SECONDS,))
     if is_leaving(probe):
         return service

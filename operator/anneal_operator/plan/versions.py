@@ -36,6 +36,7 @@ def version_of(published: PublishedResult, run: Run, shaping: str | None, now: d
         path=published.path,
         digest=published.digest,
         image=run.image,
+        store=run.store,
         score=published.metrics.get(published.leading_metric),
         publishedAt=written(now),
         shaping=shaping,
