@@ -25,6 +25,8 @@ class Settings:
         max_attempts: Attempts of one generation before the job fails; for some reasons it is fewer, or more.
         backoff_seconds: Wait before the second attempt; doubled for each one after it.
         max_backoff_seconds: Longest wait.
+        start_seconds: A part whose pods do not run after so long has failed; while a queue holds it does not count.
+        max_restarts: A part one of whose containers was started again so often has failed.
         heartbeat_seconds: A running part that has reported nothing for so long is taken for dead.
         unready_seconds: A served version that is not ready after so long has failed.
     """
@@ -55,5 +57,7 @@ class Settings:
     max_attempts: int = 4
     backoff_seconds: float = 10.0
     max_backoff_seconds: float = 300.0
+    start_seconds: float = 3600.0
+    max_restarts: int = 5
     heartbeat_seconds: float = 300.0
     unready_seconds: float = 900.0

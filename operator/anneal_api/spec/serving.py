@@ -64,7 +64,7 @@ class Retention(ApiModel):
 
     versions: int = Field(default=3, ge=1, le=1000)
     """Published versions to keep; the serving one is always kept."""
-    ttl_after_finished: Duration | None = None
-    """How long the finished job's pods and records stay in the cluster."""
+    ttl_after_finished: Duration = "168h"
+    """How long a finished job's pods and their rights stay in the cluster; its records stay as long as the job."""
     on_delete: OnDelete = OnDelete.KEEP
     """What becomes of the published versions when the job is deleted."""

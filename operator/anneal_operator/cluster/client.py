@@ -27,8 +27,8 @@ from anneal_operator.resources.names import MANAGER
 STATUS_MANAGER = f"{MANAGER}-status"
 """Field manager of the status, apart from the one of what the operator makes."""
 
-PAGE = 100
-"""Objects in one page of a list: what is parsed at once stays in the process's memory for good."""
+PAGE = 500
+"""Objects in one page of a list: few enough to parse at once, enough to read a list of all before it expires."""
 
 _TRIES = 4
 _BACKOFF = Backoff(first=0.25, longest=4.0)

@@ -46,7 +46,7 @@ class WarningEvents:
         self._client = client
         self._clock = clock
         self._pages: dict[str, _Page] = {}
-        self._reading = asyncio.Lock()
+        self._reading: dict[str, asyncio.Lock] = {}
 
     async def about(self, namespace: str, subjects: Mapping[Subject, str]) -> tuple[Object, ...]:
         """Returns the Events about some objects, the newest last.
@@ -66,7 +66,8 @@ class WarningEvents:
         return tuple(sorted(found, key=_seen_at))
 
     async def _page(self, namespace: str) -> _Page:
-        async with self._reading:
+        # One list serves all who wait for it; nobody waits for the list of another namespace.
+        async with self._reading.setdefault(namespace, asyncio.Lock()):
             page = self._pages.get(namespace)
             if page is None or self._clock.monotonic() - page.read_at >= FRESH_SECONDS:
                 page = self._pages[namespace] = await self._read(namespace)
@@ -89,6 +90,8 @@ class WarningEvents:
         stale = [name for name, page in self._pages.items() if now - page.read_at >= FRESH_SECONDS]
         for name in stale:
             del self._pages[name]
+            if not self._reading[name].locked():
+                del self._reading[name]
 
 
 def subjects_of(bodies: Sequence[Object]) -> dict[Subject, str]:

@@ -27,7 +27,7 @@ _LOG = logging.getLogger(__name__)
 _BACKOFF = Backoff(first=1.0, longest=30.0)
 _LOGIN_BACKOFF = Backoff(first=0.5, longest=30.0)
 _LOGIN_CALM_SECONDS = 300.0
-_PAGE = 100
+_PAGE = 500
 
 
 class EndlessBackoff:

@@ -22,7 +22,12 @@ from anneal_operator.plan.actions import Action, Apply, Create, Delete, Plan, Se
 from anneal_operator.plan.confirmation import Unconfirmed
 from anneal_operator.plan.course import Course, course_of
 from anneal_operator.plan.deletion import holds, plan_deletion, wants_cleanup
-from anneal_operator.plan.leftovers import kept_until, of_earlier_generations, of_finished
+from anneal_operator.plan.leftovers import (
+    kept_until,
+    of_earlier_generations,
+    of_finished,
+    of_old_generations,
+)
 from anneal_operator.plan.memory import Memory, recall
 from anneal_operator.plan.observed import Observed
 from anneal_operator.plan.serving import Service, refusal_of, serve, with_traffic
@@ -113,7 +118,12 @@ def _carried_out(observed: Observed, memory: Memory, spec: FineTuneJobSpec) -> O
     # What is refused ends a look, so what people's requests depend on comes before what trains the next version.
     outcome = replace(outcome, actions=(*outcome.actions, *service.actions, *course.actions))
     outcome = replace(outcome, look_again=(*course.look_again, *service.look_again))
-    return _tidied(observed, memory, outcome) if outcome.finished else outcome
+    if outcome.finished:
+        return _tidied(observed, memory, outcome)
+    old = of_old_generations(observed, course.run, service.versions)
+    return replace(
+        outcome, actions=(*outcome.actions, *(each for each in old if each not in outcome.actions))
+    )
 
 
 def _served(observed: Observed, spec: FineTuneJobSpec, service: Service, target: VersionStatus) -> Standing:

@@ -109,6 +109,13 @@ def killed_for_memory(part: Part | None, pods: Iterable[Object]) -> Trouble | No
     return None
 
 
+def reason_of_exit(code: object) -> StatusReason:
+    """Returns why a container of ours ended, as far as its exit code tells."""
+    if not isinstance(code, int) or code not in _REASONS_OF_EXITS:
+        return StatusReason.INTERNAL
+    return _REASONS_OF_EXITS[ExitCode(code)]
+
+
 def hint_of_memory(pod: Object, part: Part | None = None) -> str:
     """Returns what to do where a pod uses more memory than it may; empty: what usually helps.
 
@@ -182,14 +189,15 @@ def _ended(part: Part, body: Object, report: PartReport | None, pods: Iterable[O
         what = "The pod of the Ray head, in which training is led, is gone: somebody deleted it, or its node was lost."
         return trouble(StatusReason.PREEMPTED, what)
     codes = [code for pod in pods for code in _exit_codes(pod) if code]
-    known = next((_REASONS_OF_EXITS[ExitCode(c)] for c in codes if c in _REASONS_OF_EXITS), None)
+    reasons = (reason for reason in map(reason_of_exit, codes) if reason is not StatusReason.INTERNAL)
+    known = next(reasons, StatusReason.INTERNAL)
     ended = f"The {part} part ended"
     if codes:
         ended += f" with exit code {codes[0]}"
     if report is not None and report.failure is None and report.stage:
         ended += f" in the {report.stage} stage"
     suffix = f" ({said})" if said else ""
-    return trouble(known or StatusReason.INTERNAL, f"{ended} and did not report why{suffix}.")
+    return trouble(known, f"{ended} and did not report why{suffix}.")
 
 
 def _head_is_lost(body: Object, pods: Iterable[Object]) -> bool:

@@ -22,6 +22,7 @@ PARITY = "parity"
 
 _PARTS = frozenset(part.value for part in Part)
 _WORKLOADS = frozenset({"Job", "RayJob"})
+_GENERATIONS_KEPT = 3
 _USUAL_SECONDS = 120.0
 _USUAL_GRACE_SECONDS = 30.0
 _RIGHTS = frozenset({"ServiceAccount", "Role", "RoleBinding"})
@@ -80,6 +81,26 @@ def why_it_stays(observed: Observed, bodies: Iterable[Object]) -> Trouble | None
     return None
 
 
+def of_old_generations(
+    observed: Observed, run: Run | None, versions: Iterable[VersionStatus]
+) -> tuple[Delete, ...]:
+    """Returns the deletion of what all but the last generations left, however often the manifest is edited meanwhile.
+
+    The records that a version, or the attempt under way, rests on stay.
+    """
+    found = {number(labels_of(child), GENERATION_LABEL) for child in observed.children}
+    last = sorted(generation for generation in found if generation is not None)[-_GENERATIONS_KEPT:]
+    working = {run.generation} if run is not None else set()
+    needed = {version.generation for version in versions} | working
+
+    def is_over(child: Object, generation: int) -> bool:
+        if generation in last or generation in working:
+            return False
+        return child["kind"] != "ConfigMap" or generation not in needed
+
+    return _deleted(observed, is_over)
+
+
 def of_earlier_generations(
     observed: Observed, run: Run | None, versions: Iterable[VersionStatus]
 ) -> tuple[Delete, ...]:
@@ -105,11 +126,11 @@ def of_finished(observed: Observed) -> tuple[Delete, ...]:
 
 
 def kept_until(retention: Retention | None, finished_at: str | None) -> datetime | None:
-    """Returns until when a finished job's objects are kept; None: as long as the job."""
+    """Returns until when a finished job's objects are kept; None where it has not finished."""
     finished = moment_of(finished_at)
-    if retention is None or retention.ttl_after_finished is None or finished is None:
+    if finished is None:
         return None
-    return after(finished, parse_duration(retention.ttl_after_finished))
+    return after(finished, parse_duration((retention or Retention()).ttl_after_finished))
 
 
 def _deleted(observed: Observed, is_over: Callable[[Object, int], bool]) -> tuple[Delete, ...]:

@@ -9,6 +9,7 @@ takes for dead what is alive.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
 
 from anneal_api.attempt import Part
@@ -46,7 +47,7 @@ class Timers:
 
 def facts(observed: Observed) -> dict[str, str]:
     """Returns everything that the plan judges by its age, as it is now."""
-    found = dict(_deployments(observed))
+    found = dict(_of_status(observed))
     for child in observed.children:
         if child["kind"] in {"Job", "RayJob"}:
             pods = workloads.pods_with(workloads.labels_of(child), observed.pods)
@@ -79,6 +80,11 @@ def untouched(body: Object) -> str:
     return f"{_place(body)} is untouched"
 
 
+def waiting(body: Object) -> str:
+    """Names the fact that the code of a Job or RayJob does not run, though no queue or person holds it back."""
+    return f"{_place(body)} is waiting"
+
+
 def alive(body: Object) -> str:
     """Names the fact that the code of a Job or RayJob runs."""
     return f"{_place(body)} is alive"
@@ -87,6 +93,10 @@ def alive(body: Object) -> str:
 def reported(job: str, generation: int, attempt: int, part: Part) -> str:
     """Names the fact that a part of an attempt has last reported what it has."""
     return f"{attempt_name(job, generation, attempt)} {part.value}"
+
+
+PROGRESS_SHOWN = "the progress is shown"
+"""The fact that the status shows the progress that it does."""
 
 
 def deploying(version: int) -> str:
@@ -106,7 +116,9 @@ def _of_workload(body: Object, pods: tuple[Object, ...]) -> Iterator[tuple[str, 
         if not workloads.has_begun(body):
             yield untouched(body), uid
         since = workloads.alive_since(body, pods)
-        if since is not None:
+        if since is None:
+            yield waiting(body), uid
+        else:
             # A container or a driver that was started again has just begun.
             yield alive(body), f"{uid} {since.isoformat()}"
 
@@ -119,8 +131,10 @@ def _of_reports(board: Object) -> Iterator[tuple[str, str]]:
             yield f"{board['metadata']['name']} {part}", f"{_uid(board)} {digest}"
 
 
-def _deployments(observed: Observed) -> Iterator[tuple[str, str]]:
+def _of_status(observed: Observed) -> Iterator[tuple[str, str]]:
     status = observed.job.get("status")
+    if isinstance(status, Mapping) and status.get("progress"):
+        yield PROGRESS_SHOWN, json.dumps(status["progress"], sort_keys=True, default=str)
     versions = status.get("versions") if isinstance(status, Mapping) else None
     for version in versions if isinstance(versions, list) else ():
         if isinstance(version, Mapping) and isinstance(version.get("deployingSince"), str):

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from anneal_api.attempt import Part, PartReport, PartState
 from anneal_api.status import Run, StatusReason
 from anneal_operator.plan import liveness, workloads
-from anneal_operator.plan.confirmation import require_live
+from anneal_operator.plan.confirmation import place_of, require_live
 from anneal_operator.plan.failures import killed, kind_of, why_failed
 from anneal_operator.plan.leftovers import why_it_stays
 from anneal_operator.plan.observed import Object, Observed
 from anneal_operator.plan.reports import report_of
 from anneal_operator.plan.trouble import Trouble, trouble
-from anneal_operator.plan.waiting import why_waiting
+from anneal_operator.plan.waiting import crashes, why_waiting
 from anneal_operator.resources.names import attempt_name, part_name
 
 REPORT_GRACE_SECONDS = 10.0
@@ -135,11 +135,15 @@ def _under_way(
     observed: Observed, run: Run, body: Object, report: PartReport | None, pods: tuple[Object, ...]
 ) -> PartStand:
     waits = why_waiting(body, pods, observed.warnings)
+    crashed = crashes(pods, observed.settings.max_restarts)
+    if crashed is not None and (report is None or report.state is PartState.RUNNING):
+        require_live_run(observed, run)
+        return PartStand(Stand.FAILED, body, report, crashed)
     silent = _silent_seconds(observed, run, body, report, pods)
     if silent is None:
         if waits is None:
             waits = _not_taken_up(observed, body)
-        return PartStand(Stand.WAITING, body, report, waits, LOOK_AGAIN_SECONDS)
+        return _waiting(observed, run, PartStand(Stand.WAITING, body, report, waits, LOOK_AGAIN_SECONDS))
     stand = Stand.RUNNING if report is None or report.state is PartState.RUNNING else Stand.ENDING
     left = observed.settings.heartbeat_seconds - silent
     if left > 0:
@@ -152,6 +156,20 @@ def _under_way(
     seconds = int(observed.settings.heartbeat_seconds)
     what = f"The {run.part} part has reported nothing for {seconds} s."
     return PartStand(Stand.FAILED, body, report, trouble(StatusReason.NO_HEARTBEAT, what))
+
+
+def _waiting(observed: Observed, run: Run, stand: PartStand) -> PartStand:
+    """Returns how a part stands whose pods do not run: not for ever, for others may need what it has got already."""
+    assert stand.body is not None
+    limit = observed.settings.start_seconds
+    left = limit - observed.lasted(liveness.waiting(stand.body))
+    if left > 0:
+        return replace(stand, look_again=min(left, LOOK_AGAIN_SECONDS))
+    require_live(observed, *_evidence(observed, run), *map(place_of, part_pods(observed, run)))
+    what = f"The {run.part} part did not start within {int(limit)} s."
+    why = stand.trouble or trouble(StatusReason.INTERNAL, "Nothing says why.")
+    late = trouble(why.reason, f"{what} {why.message}", why.hint)
+    return PartStand(Stand.FAILED, stand.body, stand.report, late)
 
 
 def _silent_seconds(

@@ -11,6 +11,7 @@ from anneal_api.status import (
     ConditionStatus,
     FineTuneJobStatus,
     Phase,
+    Progress,
     Run,
     StatusReason,
     VersionState,
@@ -29,6 +30,7 @@ from anneal_operator.plan.display import (
     stages_of,
     with_result,
 )
+from anneal_operator.plan.liveness import PROGRESS_SHOWN
 from anneal_operator.plan.memory import Memory
 from anneal_operator.plan.moments import written
 from anneal_operator.plan.observed import Observed
@@ -37,6 +39,7 @@ from anneal_operator.plan.serving import Service, is_available_now, with_traffic
 from anneal_operator.plan.standing import Standing
 
 _SECONDS_PER_HOUR = 3600.0
+_PROGRESS_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +120,14 @@ def _status(observed: Observed, memory: Memory, outcome: Outcome) -> FineTuneJob
         "resumed_from": _resumed_from(run, before, reports.get(Part.TRAIN)),
         "run": run,
         "failures": list(course.failures),
-        "progress": progress_of(
-            standing,
-            reports.get(standing.part) if standing.part is not None else None,
-            before.progress if generation_goes_on else None,
+        "progress": _throttled(
+            progress_of(
+                standing,
+                reports.get(standing.part) if standing.part is not None else None,
+                before.progress if generation_goes_on else None,
+            ),
+            before.progress,
+            observed.lasted(PROGRESS_SHOWN),
         ),
         "stages": stages_of(reports.values(), before.stages if generation_goes_on else ()),
         "dropped_rows": dropped_rows_of(reports.values(), before.dropped_rows if generation_goes_on else ()),
@@ -135,6 +142,17 @@ def _status(observed: Observed, memory: Memory, outcome: Outcome) -> FineTuneJob
         update["worker_seconds"] = before.worker_seconds + course.worker_seconds
         update["gpu_hours"] = before.gpu_hours + gpu_seconds / _SECONDS_PER_HOUR
     return with_result(before.model_copy(update=update), finish.published if finish is not None else None)
+
+
+def _throttled(progress: Progress | None, shown: Progress | None, seconds: float) -> Progress | None:
+    """Returns the progress to show: the last one, until a percent or a minute has passed.
+
+    A report comes every few seconds, and each status that is written costs the API server as much as all else that the
+    operator does. The report has what is newer.
+    """
+    if progress is None or shown is None or seconds >= _PROGRESS_SECONDS:
+        return progress
+    return shown if (progress.percent, progress.stage) == (shown.percent, shown.stage) else progress
 
 
 def _same_generation(run: Run | None, before: Run | None) -> bool:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from anneal_api.status import StatusReason
-from anneal_operator.plan.failures import hint_of_memory
+from anneal_operator.plan.failures import hint_of_memory, reason_of_exit
 from anneal_operator.plan.moments import latest, moment_of
 from anneal_operator.plan.observed import Object
 from anneal_operator.plan.trouble import Trouble, trouble
@@ -42,6 +42,20 @@ def why_waiting(body: Object, pods: Iterable[Object], warnings: Iterable[Object]
         if found is not None:
             return found
     return _pods_refused(body, pods, warnings)
+
+
+def crashes(pods: Iterable[Object], limit: int) -> Trouble | None:
+    """Returns why a container ends again and again, once it was started anew so often that it will go on so.
+
+    Args:
+        pods: The pods.
+        limit: How often a container may be started anew.
+    """
+    for pod in pods:
+        for container in containers(pod):
+            if int(container.get("restartCount") or 0) >= limit and not is_leaving(pod):
+                return _crashes(pod, container)
+    return None
 
 
 def why_held(body: Object) -> tuple[str, str]:
@@ -80,12 +94,13 @@ def _container_waits(pod: Object) -> Trouble | None:
 
 
 def _crashes(pod: Object, container: Mapping[str, Any]) -> Trouble:
-    last = (container.get("lastState") or {}).get("terminated") or {}
+    states = (container.get("state") or {}, container.get("lastState") or {})
+    last: Mapping[str, Any] = next((s["terminated"] for s in states if s.get("terminated")), {})
     if last.get("reason") == "OOMKilled":
         what = f"The container {container.get('name')} uses more memory than its limit, again and again."
         return trouble(StatusReason.OUT_OF_MEMORY, what, hint_of_memory(pod))
     what = f"The container {container.get('name')} ends again and again (exit code {last.get('exitCode')})."
-    return trouble(StatusReason.INTERNAL, what)
+    return trouble(reason_of_exit(last.get("exitCode")), what)
 
 
 def _not_scheduled(pod: Object) -> Trouble | None:

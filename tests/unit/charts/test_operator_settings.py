@@ -59,6 +59,8 @@ def test_values_arrive(rendered: Rendered) -> None:
         backoff_seconds=2.5,
         max_backoff_seconds=20.0,
         heartbeat_seconds=120.0,
+        start_seconds=1800.0,
+        max_restarts=3,
         unready_seconds=1_000_000.0,
     )
     assert (process.workers, process.log_level) == (16, "debug")

@@ -209,7 +209,7 @@ def test_reads_a_list_page_by_page_and_fills_in_the_type() -> None:
         answer(200, {"metadata": {}, "items": [{"metadata": {"name": "c"}}]}),
     ]
     world = run(scenario, *pages)
-    assert "limit=100" in world.requests[0][1]
+    assert "limit=500" in world.requests[0][1]
     assert [("continue=" in path) for _, path, _, _ in world.requests] == [False, True, True, True]
     assert "continue=t2" in world.requests[2][1]
 

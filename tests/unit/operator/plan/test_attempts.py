@@ -196,7 +196,7 @@ class TestHeartbeat:
         cluster = ModelCluster()
         cluster.go(until="Training")
         cluster.work()
-        cluster.tick(10_000)
+        cluster.tick(3_000)
         cluster.settle()
         assert cluster.status["failures"] == []
         cluster.work()

@@ -54,7 +54,7 @@ def test_it_is_told_and_ends_by_itself(status, reason):
     assert cluster.condition("Progressing") == ("True", reason)
     told = [a for plan in cluster.plans for a in plan.announcements if a.warning]
     assert [a.reason for a in told] == [reason]
-    cluster.tick(100_000)
+    cluster.tick(3_000)
     cluster.settle()
     assert cluster.status["failures"] == []
     (body,) = cluster.active_parts_bodies()
@@ -108,7 +108,7 @@ def test_kueue_holds_it():
     assert "suspend" not in body["spec"]
     body["spec"]["suspend"] = True
     body["status"] = {"jobDeploymentStatus": "Suspended"}
-    cluster.tick(100_000)
+    cluster.tick(3_000)
     cluster.settle()
     assert (cluster.status["phase"], cluster.status["reason"]) == ("Queued", "Queued")
     assert cluster.condition("Trained") == ("False", "Queued")
@@ -144,7 +144,7 @@ def test_a_submitter_that_cannot_start_is_told_and_costs_no_attempt():
     what = 'pods "reviews-g1-a1-x" is forbidden: exceeded quota: small'
     subject = {"kind": "Job", "name": "reviews-g1-a1"}
     cluster.warnings.append({"reason": "FailedCreate", "message": what, "involvedObject": subject})
-    cluster.tick(100_000)
+    cluster.tick(3_000)
     cluster.settle()
     assert cluster.status["reason"] == "QuotaExceeded"
     assert cluster.status["failures"] == []
