@@ -84,7 +84,7 @@ class ModelCluster(ModelControllers):
         self, spec: Mapping[str, Any] = SPEC, settings: Settings | None = None, name: str = "reviews"
     ) -> None:
         self.settings = settings or Settings(image="anneal/runtime:1")
-        super().__init__()
+        super().__init__(name)
         self.kuberay = True
         self.job: dict[str, Any] | None = {
             "apiVersion": API_VERSION,

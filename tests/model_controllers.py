@@ -18,6 +18,7 @@ from anneal_operator.resources.names import (
     PART_LABEL,
     VERSION_LABEL,
     attempt_name,
+    generation_name,
 )
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -26,6 +27,9 @@ PARTS = {part.value for part in Part}
 
 class ModelControllers:
     """The objects of one job, the pods below them, and the time.
+
+    Args:
+        name: The job's name.
 
     Attributes:
         now: The time by the API server's clock.
@@ -38,7 +42,8 @@ class ModelControllers:
         unready_versions: Versions that never answer.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.now = START
         self.nodes_ahead = 0.0
         self.monotonic = 0.0
@@ -154,7 +159,7 @@ class ModelControllers:
 
     def _publish(self, labels: Mapping[str, str]) -> int:
         """Publishes a version, or finds that the newest one is the same."""
-        manifest = self.objects["ConfigMap", f"reviews-g{labels[GENERATION_LABEL]}"]
+        manifest = self.objects["ConfigMap", generation_name(self.name, int(labels[GENERATION_LABEL]))]
         content = content_of(json.loads(manifest["data"]["job.json"])["spec"])
         if not self.stored or self.stored[-1] != content:
             self.stored.append(content)
@@ -181,7 +186,7 @@ class ModelControllers:
         if labels.get(PART_LABEL) not in PARTS:
             return
         generation, attempt = int(labels[GENERATION_LABEL]), int(labels[ATTEMPT_LABEL])
-        board = self.objects.get(("ConfigMap", attempt_name("reviews", generation, attempt)))
+        board = self.objects.get(("ConfigMap", attempt_name(self.name, generation, attempt)))
         if board is None:
             return
         part = labels[PART_LABEL]

@@ -28,7 +28,7 @@ from anneal_operator.plan.confirmation import place_of
 from anneal_operator.plan.liveness import Timers, facts
 from anneal_operator.plan.observed import Object, Observed
 from anneal_operator.plan.workloads import has_driver
-from anneal_operator.resources.names import part_name
+from anneal_operator.resources.names import is_name_of, part_name
 from anneal_operator.settings import Settings
 
 Place = tuple[str, str]
@@ -37,6 +37,7 @@ Place = tuple[str, str]
 _PATIENCE_SECONDS = 5.0  # nothing is worth an explanation sooner
 _LONGEST_PAUSE_SECONDS = 60.0
 _LEFTOVER_PATIENCE_SECONDS = 60.0  # Kubernetes collects within half a minute
+_MAKERS_OF_PODS = frozenset({JOB.kind, "RayCluster", RAY_JOB.kind, RAY_SERVICE.kind})
 _UNSETTLED_RAY_JOB = frozenset({"", "Initializing", "Waiting", "Retrying"})
 
 
@@ -93,9 +94,11 @@ class Sight:
     ) -> None:
         self.job = job
         self.memory = memory
-        self._pods = {place_of(pod): pod for pod in pods}
+        self._pods = {place_of(pod): pod for pod in pods if _is_below(job, pod)}
         self.warnings: tuple[Object, ...] = ()
-        self.children: dict[Place, Object] = {place_of(child): child for child in children}
+        self.children: dict[Place, Object] = {
+            place_of(child): child for child in children if _is_child(job, child)
+        }
         self.live: set[Place] = set()
         self._absent: set[Place] = set()
         self._client = client
@@ -131,7 +134,8 @@ class Sight:
             return False
         if kind == POD.kind:
             self._cache.put(body)
-            self._pods[place] = body
+            if _is_below(self.job, body):
+                self._pods[place] = body
         else:
             self.take(body)
         return True
@@ -154,7 +158,7 @@ class Sight:
         if place[0] == SERVICE.kind:
             self._take_service(place, body)
             return
-        if job_uid(body) == self.memory.uid:
+        if job_uid(body) == self.memory.uid and _is_child(self.job, body):
             self.memory.foreign.discard(place)
             self.children[place] = body
             self._cache.put(body)
@@ -284,6 +288,20 @@ class Observer:
         if kind is RAY_JOB and not self._kuberay():
             return None
         return kind.kind, part_name(job["metadata"]["name"], run["generation"], run["attempt"], part)
+
+
+def _is_child(job: Object, body: Object) -> bool:
+    """Whether an object is the job's own: by its owner, or, where somebody took that, by its labels and its name."""
+    meta = body["metadata"]
+    return controller_of(body)[2] == job["metadata"]["uid"] or is_name_of(
+        job["metadata"]["name"], meta["name"]
+    )
+
+
+def _is_below(job: Object, pod: Object) -> bool:
+    """Whether a pod was made for one of the job's objects. Anybody can copy labels, and would hold up the job."""
+    kind, owner, _ = controller_of(pod)
+    return kind in _MAKERS_OF_PODS and is_name_of(job["metadata"]["name"], owner)
 
 
 def is_waiting(body: Object) -> bool:

@@ -257,7 +257,13 @@ class Reconciler:
             if not owned:
                 fix["ownerReferences"] = [*(child["metadata"].get("ownerReferences") or ()), owner]
             kind, name = place_of(child)
-            sight.take(await self._client.merge(kind_named(kind), meta["namespace"], name, {"metadata": fix}))
+            try:
+                now = await self._client.merge(kind_named(kind), meta["namespace"], name, {"metadata": fix})
+            except (Conflict, NotFound):
+                # The cache is behind, and would be so at the next look too if the event is lost.
+                await sight.look([(kind, name)])
+                raise
+            sight.take(now)
             _LOG.info("gave %s %s its labels and owner back", kind, name)
             changed = True
         return changed

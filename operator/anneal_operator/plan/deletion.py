@@ -23,6 +23,7 @@ from anneal_operator.plan.memory import Memory
 from anneal_operator.plan.moments import written
 from anneal_operator.plan.observed import Observed
 from anneal_operator.plan.parts import LOOK_AGAIN_SECONDS
+from anneal_operator.plan.serving import service_of
 from anneal_operator.plan.stores import pinned
 from anneal_operator.plan.trouble import Trouble, trouble
 from anneal_operator.plan.waiting import why_waiting
@@ -35,7 +36,7 @@ from anneal_operator.plan.workloads import (
     why_ended,
 )
 from anneal_operator.resources.cleanup_jobs import cleanup_job
-from anneal_operator.resources.names import FINALIZER, GENERATION_LABEL, base_name, cleanup_name
+from anneal_operator.resources.names import FINALIZER, GENERATION_LABEL, cleanup_name
 
 CLEANUP_RETRY_SECONDS = 60.0
 """How long after a failed clean-up the next one starts."""
@@ -77,7 +78,7 @@ def plan_deletion(observed: Observed, memory: Memory, spec: FineTuneJobSpec | No
         what = "The manifest is invalid and no earlier one is left: what lies in the store stays there."
         told = Announcement(warning=True, reason=StatusReason.MANIFEST_INVALID, message=what)
         return Plan(None, (SetFinalizer(present=False),), (told,))
-    service = observed.child("RayService", base_name(observed.name))
+    service = service_of(observed)
     writing = [*at_work(observed), *([service] if service is not None else [])]
     if writing or still_going(observed):
         what = "Stops what still works for the job, before the store is emptied."

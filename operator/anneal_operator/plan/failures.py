@@ -12,9 +12,11 @@ from anneal_api.status import StatusReason
 from anneal_operator.plan.observed import Object
 from anneal_operator.plan.trouble import Trouble, trouble
 from anneal_operator.plan.workloads import containers, is_leaving, labels_of, status_of, why_ended
+from anneal_operator.resources import names
 from anneal_operator.resources.names import JOB_LABEL, PART_LABEL
 
 _NODE_TYPE = "ray.io/node-type"
+_RAY_OWNER = "ray.io/originated-from-cr-name"
 _DRIVER_ENDED = frozenset({"SUCCEEDED", "FAILED", "STOPPED"})
 _DISK = re.compile(r"ephemeral[- ](local )?storage|DiskPressure|usage of .* exceeds the (total )?limit")
 
@@ -126,8 +128,9 @@ def hint_of_memory(pod: Object, part: Part | None = None) -> str:
     labels = labels_of(pod)
     is_head = labels.get(_NODE_TYPE) == "head"
     if _serves(pod):
-        # The RayService has the name that the label gives the job. An operator leaves one that stands as it is.
-        then = f"then delete the RayService {labels.get(JOB_LABEL, '')}: a service that stands keeps its old resources."
+        # An operator leaves one that stands as it is.
+        service = labels.get(_RAY_OWNER) or names.service_name(labels.get(JOB_LABEL) or "x")
+        then = f"then delete the RayService {service}: a service that stands keeps its old resources."
         if is_head:
             return f"{_HINT_OF_HEADS_MEMORY}, {then}"
         return (

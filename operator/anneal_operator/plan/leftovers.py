@@ -121,8 +121,13 @@ def of_earlier_generations(
 
 def of_finished(observed: Observed) -> tuple[Delete, ...]:
     """Returns the deletion of everything but the records, once the time to keep it is up."""
-    probes = [child for child in observed.children if labels_of(child).get(PART_LABEL) == PARITY]
-    return (*_deleted(observed, lambda child, _: child["kind"] != "ConfigMap"), *deletions(probes))
+    others = [
+        child
+        for child in observed.children
+        if labels_of(child).get(PART_LABEL) == PARITY
+        or (child["kind"] in _RIGHTS and number(labels_of(child), GENERATION_LABEL) is None)
+    ]
+    return (*_deleted(observed, lambda child, _: child["kind"] != "ConfigMap"), *deletions(others))
 
 
 def kept_until(retention: Retention | None, finished_at: str | None) -> datetime | None:

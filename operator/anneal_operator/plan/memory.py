@@ -23,7 +23,7 @@ from anneal_operator.plan import shaping
 from anneal_operator.plan.attempts import failure_of, with_failure
 from anneal_operator.plan.failures import kind_of
 from anneal_operator.plan.moments import written
-from anneal_operator.plan.observed import Observed
+from anneal_operator.plan.observed import Object, Observed
 from anneal_operator.plan.reports import report_of
 from anneal_operator.plan.trouble import shortened
 from anneal_operator.plan.versions import serving, version_of
@@ -31,7 +31,6 @@ from anneal_operator.plan.workloads import has_succeeded, images_of, labels_of, 
 from anneal_operator.resources.names import (
     ATTEMPT_LABEL,
     GENERATION_LABEL,
-    base_name,
     generation_name,
     part_name,
     probe_name,
@@ -151,7 +150,7 @@ def _versions(observed: Observed) -> Iterator[VersionStatus]:
         run = _adopted(observed, generation, attempt)
         spec = shaping.spec_of(observed, generation)
         version = version_of(report.published, run, shaping.of_result(spec) if spec else None, observed.now)
-        service = observed.child("RayService", base_name(observed.name))
+        service = _service(observed)
         finish = part_name(observed.name, generation, attempt, Part.FINISH)
         if observed.child("Job", finish) is None and service is not None:
             # Rather the image that serves already than a change of image that nobody asked for.
@@ -164,7 +163,10 @@ def _versions(observed: Observed) -> Iterator[VersionStatus]:
         yield found[number_].model_copy(update=state)
 
 
+def _service(observed: Observed) -> Object | None:
+    return next((child for child in observed.children if child["kind"] == "RayService"), None)
+
+
 def _was_proven(observed: Observed, version: int) -> bool:
     probe = observed.child("Job", probe_name(observed.name, version))
-    served = observed.child("RayService", base_name(observed.name)) is not None
-    return served and probe is not None and has_succeeded(probe)
+    return _service(observed) is not None and probe is not None and has_succeeded(probe)

@@ -36,8 +36,9 @@ from anneal_operator.plan.workloads import (
     pods_with,
     why_ended,
 )
+from anneal_operator.resources import names
 from anneal_operator.resources.intent import differs
-from anneal_operator.resources.names import PART_LABEL, VERSION_LABEL, base_name, probe_name
+from anneal_operator.resources.names import PART_LABEL, VERSION_LABEL, probe_name
 from anneal_operator.resources.parity_jobs import parity_job, service_url
 from anneal_operator.resources.rayservices import keeping_cluster, ray_service
 from anneal_operator.resources.serving_objects import disruption_budget
@@ -106,8 +107,24 @@ def serve(
     else:
         wanted = next(version for version in versions if version.version == wanted.version)
         service = _deployed(observed, spec, versions, wanted)
-    url = service_url(observed.job) if known.serving(service.versions) is not None else ""
+    url = (
+        service_url(observed.job, service_name(observed))
+        if known.serving(service.versions) is not None
+        else ""
+    )
     return replace(service, url=url, actions=(*stale, *service.actions))
+
+
+def service_name(observed: Observed) -> str:
+    """Returns the name of the job's RayService: the one that it has, for an earlier release cut names shorter."""
+    earlier = names.base_name(observed.name)
+    there = observed.child("RayService", earlier) is not None
+    return earlier if there else names.service_name(observed.name)
+
+
+def service_of(observed: Observed) -> Object | None:
+    """Returns the job's RayService; None where it has none."""
+    return observed.child("RayService", service_name(observed))
 
 
 def with_traffic(observed: Observed, versions: tuple[VersionStatus, ...]) -> tuple[VersionStatus, ...]:
@@ -122,7 +139,7 @@ def with_traffic(observed: Observed, versions: tuple[VersionStatus, ...]) -> tup
     """
     if not observed.kuberay:
         return versions
-    live = observed.child("RayService", base_name(observed.name))
+    live = service_of(observed)
     if live is None or is_leaving(live) or not is_available(live):
         return known.carrying(versions, None)
     number_ = number(labels_of(live), VERSION_LABEL)
@@ -134,7 +151,7 @@ def is_available_now(observed: Observed) -> bool | None:
     """Returns whether the model answers at this moment; None where nobody can say."""
     if not observed.kuberay:
         return None
-    live = observed.child("RayService", base_name(observed.name))
+    live = service_of(observed)
     return live is not None and not is_leaving(live) and is_available(live)
 
 
@@ -148,7 +165,7 @@ def refusal_of(version: VersionStatus | None, generation: int) -> Refusal | None
 def _not_served(
     observed: Observed, versions: tuple[VersionStatus, ...], target: VersionStatus | None
 ) -> Service:
-    name = base_name(observed.name)
+    name = service_name(observed)
     served = [observed.child("RayService", name), observed.child("PodDisruptionBudget", name)]
     gone = [*served, *_probes(observed)]
     if target is not None:
@@ -200,10 +217,10 @@ def _probes(observed: Observed) -> list[Object]:
 def _deployed(
     observed: Observed, spec: FineTuneJobSpec, versions: tuple[VersionStatus, ...], wanted: VersionStatus
 ) -> Service:
-    name = base_name(observed.name)
+    name = service_name(observed)
     live = observed.child("RayService", name)
     at, settings = pinned(spec, observed.settings, wanted.store)
-    body = ray_service(observed.job, at, wanted, settings)
+    body = ray_service(observed.job, at, wanted, settings, name)
     actions: list[Action] = []
     settled = False
     if live is None:
@@ -235,8 +252,9 @@ def _deployed(
 
 
 def _budget(observed: Observed, spec: FineTuneJobSpec) -> list[Action]:
-    body = disruption_budget(observed.job, spec)
-    live = observed.child("PodDisruptionBudget", base_name(observed.name))
+    name = service_name(observed)
+    body = disruption_budget(observed.job, spec, name)
+    live = observed.child("PodDisruptionBudget", name)
     return [Apply(body)] if live is None or differs(live, body) else []
 
 
@@ -253,7 +271,7 @@ def _judged(observed: Observed, spec: FineTuneJobSpec, service: Service) -> Serv
     probe = observed.child("Job", probe_name(observed.name, wanted.version))
     if probe is None:
         at, settings = pinned(spec, observed.settings, wanted.store)
-        body = parity_job(observed.job, at, wanted, settings)
+        body = parity_job(observed.job, at, wanted, settings, service_name(observed))
         return replace(service, actions=(*service.actions, Create(body)), look_again=(LOOK_AGAIN_SECONDS,))
     if is_leaving(probe):
         return service
@@ -285,7 +303,7 @@ def _overdue(observed: Observed, service: Service, waited: float) -> Service:
     if left > 0:
         return replace(service, look_again=(left, LOOK_AGAIN_SECONDS))
     probe = probe_name(observed.name, wanted.version)
-    require_live(observed, ("RayService", base_name(observed.name)), ("Job", probe))
+    require_live(observed, ("RayService", service_name(observed)), ("Job", probe))
     what = f"v{wanted.version} does not serve after {int(settings.unready_seconds)} s."
     why = service.trouble
     late = (

@@ -1,4 +1,8 @@
-"""What an attempt needs before its first pod: a ConfigMap to report to, and the right to patch that one alone."""
+"""What an attempt needs before its first pod: a ConfigMap to report to, and the right to patch that one alone.
+
+Account, Role and RoleBinding are the job's. The Role names the report of the attempt under way and no other, so that a
+pod of an older attempt, wherever it still runs, cannot write to this one's.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +17,20 @@ _RBAC = "rbac.authorization.k8s.io"
 
 
 def attempt_objects(job: Object, run: Run) -> tuple[dict[str, Any], ...]:
-    """Returns ConfigMap, ServiceAccount, Role and RoleBinding of an attempt, in the order to make them in.
+    """Returns ConfigMap, ServiceAccount, Role and RoleBinding for an attempt, in the order to make them in.
 
     The ConfigMap comes without `data`: its keys belong to the pods that report, and applying it again must not
-    take them away. A pod of an older attempt has another account, so it cannot write to this one's.
+    take them away.
 
     Args:
         job: The FineTuneJob.
         run: The attempt.
     """
     name = names.attempt_name(job["metadata"]["name"], run.generation, run.attempt)
-    metadata = owned(job, name, labels_of(job, generation=run.generation, attempt=run.attempt))
-    report = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+    of_attempt = owned(job, name, labels_of(job, generation=run.generation, attempt=run.attempt))
+    report = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": of_attempt}
+    account_name = names.account_name(job["metadata"]["name"])
+    metadata = owned(job, account_name, labels_of(job))
     account = {
         "apiVersion": "v1",
         "kind": "ServiceAccount",
@@ -48,7 +54,7 @@ def attempt_objects(job: Object, run: Run) -> tuple[dict[str, Any], ...]:
         "apiVersion": f"{_RBAC}/v1",
         "kind": "RoleBinding",
         "metadata": metadata,
-        "roleRef": {"apiGroup": _RBAC, "kind": "Role", "name": name},
-        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": metadata["namespace"]}],
+        "roleRef": {"apiGroup": _RBAC, "kind": "Role", "name": account_name},
+        "subjects": [{"kind": "ServiceAccount", "name": account_name, "namespace": metadata["namespace"]}],
     }
     return tuple(stamped(body) for body in (report, account, role, binding))

@@ -32,13 +32,27 @@ def base_name(job: str) -> str:
 
     A name that is cut or altered ends in a hash of the whole, so that two jobs never share a child's name.
     """
+    return _label(job, _LONGEST_BASE)
+
+
+def service_name(job: str) -> str:
+    """Returns the name of the RayService, and of the Service that people call: the job's own, up to 47 characters."""
+    return _label(job, MAX_RAY_NAME)
+
+
+def _label(job: str, longest: int) -> str:
     label = job.replace(".", "-")
     if not label[0].isalpha():
         label = f"j-{label}"
-    if label == job and len(label) <= _LONGEST_BASE:
+    if label == job and len(label) <= longest:
         return label
     digest = hashlib.sha256(job.encode()).hexdigest()[:_HASH_LENGTH]
-    return f"{label[: _LONGEST_BASE - _HASH_LENGTH - 1].rstrip('-')}-{digest}"
+    return f"{label[: longest - _HASH_LENGTH - 1].rstrip('-')}-{digest}"
+
+
+def is_name_of(job: str, name: str) -> bool:
+    """Returns whether an object of a job, or one that Kubernetes or KubeRay made for such, can have a name."""
+    return any(name == own or name.startswith(f"{own}-") for own in (base_name(job), service_name(job)))
 
 
 def generation_name(job: str, generation: int) -> str:
@@ -47,8 +61,13 @@ def generation_name(job: str, generation: int) -> str:
 
 
 def attempt_name(job: str, generation: int, attempt: int) -> str:
-    """Returns the name of an attempt: its RayJob, report ConfigMap, service account, Role and RoleBinding."""
+    """Returns the name of an attempt: its RayJob and its report ConfigMap."""
     return f"{generation_name(job, generation)}-a{attempt}"
+
+
+def account_name(job: str) -> str:
+    """Returns the name of the service account that a job's pods report with, its Role and its RoleBinding."""
+    return f"{base_name(job)}-reporter"
 
 
 def part_name(job: str, generation: int, attempt: int, part: Part) -> str:
@@ -90,8 +109,8 @@ def labels(
         "app.kubernetes.io/name": "anneal",
         "app.kubernetes.io/managed-by": MANAGER,
         "app.kubernetes.io/part-of": "anneal",
-        "app.kubernetes.io/instance": base_name(job),
-        JOB_LABEL: base_name(job),
+        "app.kubernetes.io/instance": job,
+        JOB_LABEL: job,
         UID_LABEL: uid,
     }
     numbered = {GENERATION_LABEL: generation, ATTEMPT_LABEL: attempt, VERSION_LABEL: version}

@@ -21,14 +21,19 @@ _RESOURCES = {
 }
 
 
-def service_url(job: Object) -> str:
-    """Returns where the served model answers inside the cluster."""
+def service_url(job: Object, name: str = "") -> str:
+    """Returns where the served model answers inside the cluster.
+
+    Args:
+        job: The FineTuneJob.
+        name: Name of its RayService; empty: the one that a new one gets.
+    """
     metadata = job["metadata"]
-    return f"http://{names.base_name(metadata['name'])}.{metadata['namespace']}.svc"
+    return f"http://{name or names.service_name(metadata['name'])}.{metadata['namespace']}.svc"
 
 
 def parity_job(
-    job: Object, spec: FineTuneJobSpec, version: VersionStatus, settings: Settings
+    job: Object, spec: FineTuneJobSpec, version: VersionStatus, settings: Settings, service: str = ""
 ) -> dict[str, Any]:
     """Returns the Job that replays a version's held-out rows through the endpoint and compares the answers.
 
@@ -40,6 +45,7 @@ def parity_job(
         spec: Its spec.
         version: The version that is served.
         settings: The operator's settings.
+        service: Name of the RayService; empty: the one that a new one gets.
     """
     labels = labels_of(job, generation=version.generation, part="parity", version=version.version)
     container = Container(
@@ -56,7 +62,7 @@ def parity_job(
             "-m",
             "anneal_serving.parity",
             "--url",
-            service_url(job),
+            service_url(job, service),
             "--version-folder",
             places.version_folder(spec, version, settings),
         ),

@@ -123,7 +123,7 @@ def _head(
         mounts=head_mounts(_mounts(job, spec, run, settings)),
         resources=settings.head_resources,
     )
-    account = names.attempt_name(job["metadata"]["name"], run.generation, run.attempt)
+    account = names.account_name(job["metadata"]["name"])
     template = pod_template(
         container,
         ray_labels(labels),

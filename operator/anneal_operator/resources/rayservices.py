@@ -56,7 +56,7 @@ _AUTOSCALER_RESOURCES = {
 
 
 def ray_service(
-    job: Object, spec: FineTuneJobSpec, version: VersionStatus, settings: Settings
+    job: Object, spec: FineTuneJobSpec, version: VersionStatus, settings: Settings, name: str = ""
 ) -> dict[str, Any]:
     """Returns the RayService that answers with a version.
 
@@ -65,6 +65,7 @@ def ray_service(
         spec: Its spec, with `serving`.
         version: The version; its image is what runs.
         settings: The operator's settings.
+        name: Its name, and that of the Service that people call; empty: the one that a new one gets.
 
     Raises:
         ValueError: The job does not serve.
@@ -72,7 +73,7 @@ def ray_service(
     serving = spec.serving
     if serving is None:
         raise ValueError("the job does not serve")
-    name = names.base_name(job["metadata"]["name"])
+    name = name or names.service_name(job["metadata"]["name"])
     labels = labels_of(job, generation=version.generation, part="serve", version=version.version)
     annotations = {
         # The operator gives up on a version earlier than this and says why while its pods are there to see. Then

@@ -10,7 +10,7 @@ from anneal_operator.resources.intent import stamped
 from anneal_operator.resources.ownership import Object, labels_of, owned
 
 
-def disruption_budget(job: Object, spec: FineTuneJobSpec) -> dict[str, Any]:
+def disruption_budget(job: Object, spec: FineTuneJobSpec, name: str = "") -> dict[str, Any]:
     """Returns the PodDisruptionBudget: a drained node takes one serving pod at a time.
 
     It counts pods (`minAvailable`), because `maxUnavailable` works only where the pods' controller has a scale
@@ -20,18 +20,20 @@ def disruption_budget(job: Object, spec: FineTuneJobSpec) -> dict[str, Any]:
     Args:
         job: The FineTuneJob.
         spec: Its spec, with `serving`.
+        name: Its name; empty: the one that a new one gets.
 
     Raises:
         ValueError: The job does not serve.
     """
     if spec.serving is None:
         raise ValueError("the job does not serve")
-    metadata = job["metadata"]
     return stamped(
         {
             "apiVersion": "policy/v1",
             "kind": "PodDisruptionBudget",
-            "metadata": owned(job, names.base_name(metadata["name"]), labels_of(job, part="serve")),
+            "metadata": owned(
+                job, name or names.service_name(job["metadata"]["name"]), labels_of(job, part="serve")
+            ),
             "spec": {
                 "minAvailable": spec.serving.replicas.min - 1,
                 "selector": {"matchLabels": serving_pods(job)},

@@ -56,7 +56,7 @@ def step_job(job: Object, spec: FineTuneJobSpec, run: Run, settings: Settings) -
         container,
         labels,
         settings,
-        access=Access(names.attempt_name(name, run.generation, run.attempt), token=True),
+        access=Access(names.account_name(name), token=True),
         more={"restartPolicy": "Never", "terminationGracePeriodSeconds": _GRACE_SECONDS},
     )
     return stamped(

@@ -150,7 +150,7 @@ class TestLeftovers:
         cluster.work()
         assert cluster.names("RayJob") == ["reviews-g2-a1"]
         assert "reviews-g1-a1-prepare" not in cluster.names("Job")
-        assert cluster.names("Role", "ServiceAccount", "RoleBinding") == ["reviews-g2-a1"] * 3
+        assert cluster.names("Role", "ServiceAccount", "RoleBinding") == ["reviews-reporter"] * 3
         # v1 is still told of, so its records stay.
         assert "reviews-g1-a1" in cluster.names("ConfigMap")
 

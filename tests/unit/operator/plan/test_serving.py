@@ -7,6 +7,7 @@ import copy
 import pytest
 from model_cluster import SPEC, ModelCluster
 
+from anneal_operator.resources.names import base_name
 from anneal_operator.settings import Settings
 
 TRAINING = {"epochs": 5, "batchSize": 32}
@@ -341,3 +342,21 @@ def test_kuberay_is_missing():
     cluster.kuberay = True
     cluster.go(until="Ready")
     assert cluster.status["phase"] == "Ready"
+
+
+def test_a_service_that_an_earlier_release_named_keeps_its_name():
+    """Names were cut at 28 characters; a new one would be a second service, at another address."""
+    long, cut = "customer-reviews-classifier-v2", base_name("customer-reviews-classifier-v2")
+    cluster = ModelCluster(name=long)
+    cluster.go(until="Ready")
+    assert cluster.names("RayService") == [long]
+    assert cluster.status["url"] == f"http://{long}.default.svc"
+    service = cluster.objects.pop(("RayService", long))
+    service["metadata"]["name"] = service["spec"]["serveService"]["metadata"]["name"] = cut
+    cluster.objects["RayService", cut] = service
+    cluster.objects.pop(("PodDisruptionBudget", long))
+    cluster.edit(training=TRAINING)
+    cluster.go(until="Ready")
+    assert cluster.status["servedVersion"] == "v2"
+    assert cluster.names("RayService", "PodDisruptionBudget") == [cut, cut]
+    assert cluster.status["url"] == f"http://{cut}.default.svc"

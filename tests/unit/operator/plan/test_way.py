@@ -52,9 +52,9 @@ def test_everything_is_made_once_and_in_order():
     assert cluster.created == [
         ("ConfigMap", "reviews-g1"),
         ("ConfigMap", "reviews-g1-a1"),
-        ("ServiceAccount", "reviews-g1-a1"),
-        ("Role", "reviews-g1-a1"),
-        ("RoleBinding", "reviews-g1-a1"),
+        ("ServiceAccount", "reviews-reporter"),
+        ("Role", "reviews-reporter"),
+        ("RoleBinding", "reviews-reporter"),
         ("Job", "reviews-g1-a1-prepare"),
         ("RayJob", "reviews-g1-a1"),
         ("Job", "reviews-g1-a1-finish"),

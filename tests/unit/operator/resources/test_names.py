@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from resource_samples import FULL, Sample, objects
 
 from anneal_api.job import MAX_NAME
+from anneal_operator.resources.names import is_name_of
 
 DNS_LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
@@ -87,3 +88,19 @@ def test_building_changes_nothing_that_it_is_given() -> None:
     objects(sample)
     assert sample.job == job
     assert sample.settings == settings
+
+
+@given(job_names)
+def test_labels_have_the_jobs_own_name_and_the_service_as_much_of_it_as_it_can(name: str) -> None:
+    bodies = objects(Sample(FULL, name))
+    for body in bodies.values():
+        assert body["metadata"]["labels"]["anneal.dev/job"] == name
+    if DNS_LABEL.fullmatch(name) and len(name) <= LONGEST_RAY_NAME:
+        assert bodies["service"]["metadata"]["name"] == name
+        assert bodies["service"]["spec"]["serveService"]["metadata"]["name"] == name
+    assert all(is_name_of(name, body["metadata"]["name"]) for body in bodies.values())
+
+
+def test_a_name_that_only_begins_alike_is_another_jobs() -> None:
+    assert not is_name_of("reviews", "reviewsers-g1")
+    assert is_name_of("reviews", "reviews-g1-a1-x7k2p")

@@ -53,7 +53,7 @@ def test_only_pods_that_report_get_a_token(spec: dict[str, Any]) -> None:
     )
     assert with_token == reporting | autoscaling
     for place, pod in every_pod(spec):
-        account = "reviews-g3-a2" if place in reporting else None
+        account = "reviews-reporter" if place in reporting else None
         assert pod.get("serviceAccountName") == account
 
 
