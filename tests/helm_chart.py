@@ -154,6 +154,8 @@ CASES: dict[str, dict[str, Any]] = {
         "watchNamespaces": ["team-a", "team-b"],
         "retries": {"maxAttempts": 2, "backoffSeconds": 2.5, "maxBackoffSeconds": 20, "maxRestarts": 3},
         "timeouts": {"startSeconds": 1800, "heartbeatSeconds": 120, "unreadySeconds": 1000000},
+        "replicas": 2,
+        "strategy": {"type": "Recreate"},
         "workers": 16,
         "logLevel": "debug",
         "serviceAccount": {"annotations": {"example.com/role": "anneal"}},

@@ -114,6 +114,7 @@ class ModelControllers:
         """Lets the pod of a Job or RayJob be created."""
         labels = body["metadata"]["labels"]
         name = body["metadata"]["name"]
+        container = "ray-worker" if body["kind"] == "RayJob" else labels.get(PART_LABEL, "main")
         pod = {
             "kind": "Pod",
             "metadata": {
@@ -122,10 +123,10 @@ class ModelControllers:
                 "creationTimestamp": written(self.now),
                 "uid": f"pod-{body['metadata']['uid']}",
             },
-            "spec": {"containers": [{"name": "main", "resources": {"limits": {"memory": "4Gi"}}}]},
+            "spec": {"containers": [{"name": container, "resources": {"limits": {"memory": "4Gi"}}}]},
             "status": {
                 "phase": "Pending",
-                "containerStatuses": [{"name": "main", "image": "anneal/runtime:1", "state": {}}],
+                "containerStatuses": [{"name": container, "image": "anneal/runtime:1", "state": {}}],
             },
         }
         self.pods.append(pod)

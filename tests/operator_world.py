@@ -25,7 +25,7 @@ from anneal_operator.cluster.kinds import FINE_TUNE_JOB, WATCHED
 from anneal_operator.cluster.queue import WorkQueue
 from anneal_operator.cluster.retries import Backoff
 from anneal_operator.controller.announcements import Announcer
-from anneal_operator.controller.lifetime import Ending, Lifetime
+from anneal_operator.controller.manager import Manager
 from anneal_operator.controller.metrics import Metrics
 from anneal_operator.controller.observation import Observer
 from anneal_operator.controller.probes import Probes
@@ -328,21 +328,21 @@ async def operator_parts(
 
 @dataclass
 class Life:
-    """A whole life of the operator, in the test's event loop.
+    """A whole operator, in the test's event loop.
 
     Attributes:
-        lifetime: The life.
+        manager: The operator.
         metrics: Its metrics.
         probes: Its probes.
         stop: Ends it.
         task: What runs.
     """
 
-    lifetime: Lifetime
+    manager: Manager
     metrics: Metrics
     probes: Probes
     stop: asyncio.Event
-    task: asyncio.Task[Ending]
+    task: asyncio.Task[None]
 
     async def ready(self) -> None:
         """Waits until it is ready."""
@@ -350,10 +350,10 @@ class Life:
         if self.task.done():
             self.task.result()
 
-    async def end(self) -> Ending:
+    async def end(self) -> None:
         """Ends it in order."""
         self.stop.set()
-        return await self.task
+        await self.task
 
 
 def live(
@@ -361,7 +361,7 @@ def live(
 ) -> Life:
     """Begins a life of the operator."""
     metrics, probes, stop = Metrics("test"), Probes(), asyncio.Event()
-    lifetime = Lifetime(
+    manager = Manager(
         credentials_of(server),
         Settings(image=IMAGE, namespaces=namespaces),
         ProcessSettings(**process),
@@ -373,4 +373,4 @@ def live(
         stop=stop,
         heed_signals=lambda: None,
     )
-    return Life(lifetime, metrics, probes, stop, asyncio.create_task(lifetime.run()))
+    return Life(manager, metrics, probes, stop, asyncio.create_task(manager.run()))

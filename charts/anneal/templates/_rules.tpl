@@ -41,8 +41,4 @@ What the operator may do where FineTuneJobs are: verbs by use. Nothing reads Sec
 - apiGroups: [events.k8s.io]
   resources: [events] # a job's transitions
   verbs: [get, create, patch]
-- apiGroups: [coordination.k8s.io]
-  resources: [leases]
-  resourceNames: [{{ include "anneal.leaseName" . }}] # that its own renewals come back shows that the watches live
-  verbs: [list, watch]
 {{- end -}}

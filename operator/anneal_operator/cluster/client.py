@@ -35,6 +35,7 @@ _BACKOFF = Backoff(first=0.25, longest=4.0)
 _LONGEST_PAUSE = 30.0
 _CONNECT_SECONDS = 5.0
 _FIRST_ERROR = 400
+_SERVER_ERROR = 500
 _JSON = "application/json"
 _APPLY = "application/apply-patch+yaml"  # JSON is YAML
 _JSON_PATCH = "application/json-patch+json"
@@ -300,7 +301,8 @@ class Client:
                 timeout=self._timeout,
             ) as response:
                 code = response.status
-                self._dated(response.headers.get("Date"), began, self._clock.monotonic())
+                if code < _SERVER_ERROR:  # else a proxy may have answered
+                    self._dated(response.headers.get("Date"), began, self._clock.monotonic())
                 raw = await response.read()
                 retry_after = _seconds(response.headers.get("Retry-After"))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

@@ -55,6 +55,10 @@ class SystemClock:
         return True
 
 
+_CONVINCED_SECONDS = 60.0
+"""A server's clock that was set is followed when its answers have agreed for so long."""
+
+
 class ServerClock:
     """The API server's time of day, as the dates of its answers tell it; until the first one, this machine's.
 
@@ -67,9 +71,10 @@ class ServerClock:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._epoch: tuple[datetime, datetime] | None = (
-            None  # the server's time when `monotonic` was 0: between these
-        )
+        # The server's time when `monotonic` was 0, between two moments; and what other answers say, and since when.
+        self._epoch: tuple[datetime, datetime] | None = None
+        self._other: tuple[datetime, datetime] | None = None
+        self._other_since = 0.0
 
     def heard(self, date: str | None, asked: float, answered: float) -> None:
         """Takes note of the `Date` of an answer.
@@ -83,10 +88,16 @@ class ServerClock:
             said = parsedate_to_datetime(date or "").astimezone(UTC)
         except (ValueError, OverflowError):
             return
-        earliest, latest = said - timedelta(seconds=answered), said + timedelta(seconds=1 - asked)
-        if self._epoch is not None and earliest <= self._epoch[1] and latest >= self._epoch[0]:
-            earliest, latest = max(earliest, self._epoch[0]), min(latest, self._epoch[1])
-        self._epoch = earliest, latest
+        new = said - timedelta(seconds=answered), said + timedelta(seconds=1 - asked)
+        if self._epoch is None:
+            self._epoch = new
+        elif (both := _overlap(self._epoch, new)) is not None:
+            self._epoch, self._other = both, None
+        elif self._other is None or _overlap(self._other, new) is None:
+            # One of several servers, or a proxy, may be wrong: that alone must not end what has a deadline.
+            self._other, self._other_since = new, answered
+        elif answered - self._other_since >= _CONVINCED_SECONDS:
+            self._epoch, self._other = new, None
 
     def now(self) -> datetime:
         """Returns the server's time of day, aware, in UTC, at most a second late."""
@@ -105,3 +116,10 @@ class ServerClock:
     async def wait(self, event: asyncio.Event, seconds: float | None = None) -> bool:
         """Waits for an event, and returns whether it came before the time was up."""
         return await self._clock.wait(event, seconds)
+
+
+def _overlap(
+    one: tuple[datetime, datetime], other: tuple[datetime, datetime]
+) -> tuple[datetime, datetime] | None:
+    earliest, latest = max(one[0], other[0]), min(one[1], other[1])
+    return (earliest, latest) if earliest <= latest else None

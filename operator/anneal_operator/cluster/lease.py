@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
@@ -61,7 +60,6 @@ class Lease:
         clock: Time.
         random: Chance, to spread those who wait.
         times: How long things take.
-        renewed: Told of every renewal: the object, and when its request was sent by the monotonic clock.
         predecessor: Start of identities that are surely dead, such as an earlier container of the same pod.
     """
 
@@ -75,7 +73,6 @@ class Lease:
         clock: Clock,
         random: Random,
         times: LeaseTimes | None = None,
-        renewed: Callable[[Object, float], None] | None = None,
         predecessor: str = "",
     ) -> None:
         self._client = client
@@ -85,7 +82,6 @@ class Lease:
         self._clock = clock
         self._random = random
         self._times = times or LeaseTimes()
-        self._renewed = renewed
         self._predecessor = predecessor
         self._seen: dict[str, Any] | None = None  # spec as last seen
         self._seen_at = 0.0
@@ -164,8 +160,6 @@ class Lease:
         self._mine = mine
         self._see(mine["spec"])
         self._safe_until = sent_at + self._times.renew_deadline
-        if self._renewed is not None:
-            self._renewed(mine, sent_at)
         return True
 
     async def _write(self, sent_at: float) -> Object | None:

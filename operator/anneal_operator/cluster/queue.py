@@ -11,7 +11,7 @@ import heapq
 import itertools
 import math
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from random import Random
 from typing import Generic, TypeVar
@@ -44,13 +44,23 @@ class WorkQueue(Generic[K]):
         clock: Time.
         random: Chance, for the waits after failures.
         backoff: How long a key waits after failures.
+        group: What a key belongs to: groups take turns, so that many keys of one hold up no other.
     """
 
-    def __init__(self, *, clock: Clock, random: Random, backoff: Backoff) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        random: Random,
+        backoff: Backoff,
+        group: Callable[[K], Hashable] = lambda _: None,
+    ) -> None:
         self._clock = clock
         self._random = random
         self._backoff = backoff
-        self._ready: OrderedDict[K, float] = OrderedDict()  # since when
+        self._group = group
+        self._first: OrderedDict[K, float] = OrderedDict()  # ready before all others, since when
+        self._ready: OrderedDict[Hashable, OrderedDict[K, float]] = OrderedDict()  # by group, since when
         self._in_hand: dict[K, float] = {}  # since when
         self._again: dict[K, bool] = {}  # whether before all others
         self._due: dict[K, float] = {}  # when a key becomes ready, by the monotonic clock
@@ -71,16 +81,22 @@ class WorkQueue(Generic[K]):
         if key in self._in_hand:
             self._again[key] = first or self._again.get(key, False)
             return
-        if key not in self._ready:
-            self._ready[key] = self._clock.monotonic()
+        group = self._group(key)
+        waiting = self._ready.get(group, OrderedDict())
+        if key not in self._first and key not in waiting:
             self._changed.set()
-        if first:
-            self._ready.move_to_end(key, last=False)
+        if first and key not in self._first:
+            self._first[key] = waiting.pop(key, self._clock.monotonic())
+            self._first.move_to_end(key, last=False)
+            if not waiting:
+                self._ready.pop(group, None)
+        elif key not in self._first:
+            self._ready.setdefault(group, OrderedDict()).setdefault(key, self._clock.monotonic())
 
     def add_after(self, key: K, seconds: float) -> None:
         """Makes a key ready later, unless it gets ready earlier anyway."""
         due = self._clock.monotonic() + max(0.0, seconds)
-        if key in self._ready or key in self._again or self._due.get(key, due + 1.0) <= due:
+        if self._is_ready(key) or key in self._again or self._due.get(key, due + 1.0) <= due:
             return
         self._due[key] = due
         heapq.heappush(self._timers, (due, next(self._numbers), key))
@@ -121,8 +137,8 @@ class WorkQueue(Generic[K]):
         """
         while not self._closed:
             self._promote()
-            if self._ready:
-                key, since = self._ready.popitem(last=False)
+            if self._first or self._ready:
+                key, since = self._next()
                 now = self._clock.monotonic()
                 self._in_hand[key] = now
                 self._due.pop(key, None)
@@ -132,6 +148,26 @@ class WorkQueue(Generic[K]):
                 self._changed, self._timers[0][0] - self._clock.monotonic() if self._timers else None
             )
         return None
+
+    def _next(self) -> tuple[K, float]:
+        if self._first:
+            return self._first.popitem(last=False)
+        group, waiting = next(iter(self._ready.items()))
+        taken = waiting.popitem(last=False)
+        if waiting:
+            self._ready.move_to_end(group)
+        else:
+            del self._ready[group]
+        return taken
+
+    def _is_ready(self, key: K) -> bool:
+        return key in self._first or key in self._ready.get(self._group(key), ())
+
+    def _all_ready(self) -> Iterator[float]:
+        """Yields since when each key is ready."""
+        yield from self._first.values()
+        for waiting in self._ready.values():
+            yield from waiting.values()
 
     def done(self, key: K) -> None:
         """Gives a key back."""
@@ -158,7 +194,7 @@ class WorkQueue(Generic[K]):
     @property
     def depth(self) -> int:
         """Keys that are ready and in nobody's hand."""
-        return len(self._ready)
+        return len(self._first) + sum(map(len, self._ready.values()))
 
     @property
     def delayed(self) -> int:
@@ -168,7 +204,8 @@ class WorkQueue(Generic[K]):
     @property
     def oldest_seconds(self) -> float:
         """How long the key that is ready longest has been so; 0: none is."""
-        return self._clock.monotonic() - min(self._ready.values()) if self._ready else 0.0
+        oldest = min(self._all_ready(), default=None)
+        return 0.0 if oldest is None else self._clock.monotonic() - oldest
 
     @property
     def longest_work_seconds(self) -> float:

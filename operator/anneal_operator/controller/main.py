@@ -1,4 +1,4 @@
-"""The operator's process: settings, signals, and lives one after the other."""
+"""The operator's command: settings, signals, exit codes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from anneal_api.errors import AnnealError, ExitCode
 from anneal_operator.cluster.clock import SystemClock
 from anneal_operator.cluster.credential_sources import find_credentials
 from anneal_operator.cluster.lease import LeaseLost
-from anneal_operator.controller.lifetime import Ending, Lifetime
 from anneal_operator.controller.logs import configure
+from anneal_operator.controller.manager import KindsChanged, Manager, OutOfReach
 from anneal_operator.controller.metrics import Metrics
 from anneal_operator.controller.probes import Probes, serve
 from anneal_operator.controller.settings_from_env import ProcessSettings, read_settings, variables
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None, *, plan: Planner | None = None)
     try:
         settings, process = read_settings(os.environ)
         configure(process.log_level)
-        return asyncio.run(_live(settings, process, plan or _own_plan()))
+        return asyncio.run(_run(settings, process, plan or _own_plan()))
     except AnnealError as error:
         _LOG.error("%s", error)
         return error.exit_code
@@ -68,36 +68,35 @@ def _own_plan() -> Planner:
     return plan
 
 
-async def _live(settings: Settings, process: ProcessSettings, plan: Planner) -> int:
+async def _run(settings: Settings, process: ProcessSettings, plan: Planner) -> int:
     metrics, probes, stop = Metrics(version("anneal")), Probes(), asyncio.Event()
-    clock, random = SystemClock(), Random()  # noqa: S311  # spreads waits, hides nothing
     heed_signals = partial(_heed_signals, stop)
     heed_signals()
     async with serve(probes, metrics, probe_port=process.probe_port, metrics_port=process.metrics_port):
-        while True:
-            life = Lifetime(
-                find_credentials(),  # the server's certificates may have been renewed since the last life
-                settings,
-                process,
-                plan=plan,
-                metrics=metrics,
-                probes=probes,
-                clock=clock,
-                random=random,
-                stop=stop,
-                heed_signals=heed_signals,
-            )
-            try:
-                ending = await life.run()
-            except LeaseLost as error:
-                _LOG.error("%s; ending", error)
-                return ExitCode.INTERNAL
-            except Exception:  # noqa: BLE001  # Kubernetes starts the process again, with everything read anew
-                _LOG.exception("the operator cannot go on")
-                return ExitCode.INTERNAL
-            _LOG.info("%s", ending.value)
-            if ending is Ending.TOLD:
-                return ExitCode.OK
+        manager = Manager(
+            find_credentials(),
+            settings,
+            process,
+            plan=plan,
+            metrics=metrics,
+            probes=probes,
+            clock=SystemClock(),
+            random=Random(),  # noqa: S311  # spreads waits, hides nothing
+            stop=stop,
+            heed_signals=heed_signals,
+        )
+        try:
+            await manager.run()
+        except KindsChanged as change:
+            _LOG.warning("%s; ending, to be started again and watch the right ones", change)
+        except (LeaseLost, OutOfReach) as error:
+            _LOG.error("%s; ending", error)
+        except Exception:  # noqa: BLE001  # Kubernetes starts the process again, with everything read anew
+            _LOG.exception("the operator cannot go on")
+        else:
+            _LOG.info("told to stop")
+            return ExitCode.OK
+        return ExitCode.INTERNAL
 
 
 def _heed_signals(stop: asyncio.Event) -> None:

@@ -27,8 +27,6 @@ class Metrics:
 
     def __init__(self, version: str) -> None:
         self.registry = CollectorRegistry()
-        self._read: dict[str, Gauge] = {}
-        self._jobs: Collector | None = None
         self._reconciles = self._counter("reconcile", "Jobs looked at, by what came of it.", "result")
         self._reconcile_seconds = self._histogram("reconcile_seconds", "Time to look at a job.")
         self._queue_latency = self._histogram(
@@ -70,18 +68,12 @@ class Metrics:
         self._lost.labels(kind).inc()
 
     def gauge(self, name: str, text: str, value: Callable[[], float]) -> None:
-        """Adds a number that is read when Prometheus asks. A name that is there already gets the new source."""
-        found = self._read.get(name)
-        if found is None:
-            found = self._read[name] = Gauge(f"{_PREFIX}_{name}", text, registry=self.registry)
-        found.set_function(value)
+        """Adds a number that is read when Prometheus asks."""
+        Gauge(f"{_PREFIX}_{name}", text, registry=self.registry).set_function(value)
 
     def count_jobs(self, cache: Cache) -> None:
-        """Adds the jobs of a cache by phase and task. Of several caches, the last one counts."""
-        if self._jobs is not None:
-            self.registry.unregister(self._jobs)
-        self._jobs = _Jobs(cache)
-        self.registry.register(self._jobs)
+        """Adds the jobs of a cache, by namespace, phase and task, and whether their models answer."""
+        self.registry.register(_Jobs(cache))
 
     def text(self) -> bytes:
         """Returns everything in Prometheus' text format."""

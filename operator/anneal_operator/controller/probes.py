@@ -33,11 +33,6 @@ class Probes:
         """Adds a check that fails while the operator cannot do its work."""
         self._ready[name] = check
 
-    def clear(self) -> None:
-        """Drops all checks."""
-        self._live.clear()
-        self._ready.clear()
-
     def live(self) -> dict[str, str]:
         """Returns what is wrong by the checks of life; empty: nothing."""
         return _failed(self._live)

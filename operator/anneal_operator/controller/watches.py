@@ -28,13 +28,14 @@ _BACKOFF = Backoff(first=1.0, longest=30.0)
 _LOGIN_BACKOFF = Backoff(first=0.5, longest=30.0)
 _LOGIN_CALM_SECONDS = 300.0
 _PAGE = 500
+_LONGEST_OUTAGE_SECONDS = 900.0
 
 
-class EndlessBackoff:
-    """kopf's waits between tries: growing, spread by chance, and without an end.
+class OutageBackoff:
+    """kopf's waits between tries: growing, spread by chance, and over after a quarter of an hour.
 
-    An API server that is away for ten minutes then costs a pause and no restart: the watches go on where they were. The
-    price is that a missing right is retried for ever too, which is why the canary and the cache audit exist.
+    A server that refuses for some minutes costs a pause and no restart: the watches go on where they were. A watch that
+    is refused for longer, because a right is missing, ends the process; kopf itself bears lost connections for ever.
 
     Args:
         random: Chance.
@@ -44,10 +45,12 @@ class EndlessBackoff:
         self._random = random
 
     def __iter__(self) -> Iterator[float]:
-        failures = 0
-        while True:
+        waited, failures = 0.0, 0
+        while waited < _LONGEST_OUTAGE_SECONDS:
             failures += 1
-            yield _BACKOFF.delay(failures, self._random)
+            delay = _BACKOFF.delay(failures, self._random)
+            waited += delay
+            yield delay
 
 
 class Watches:
@@ -56,7 +59,6 @@ class Watches:
     Args:
         credentials: Whom to ask and as whom.
         kinds: What to watch; each must be served.
-        fields: Field selectors by kind.
         namespaces: Where; empty: everywhere.
         heard: Gets each event: whether the object is gone, and the object.
         clock: Time.
@@ -68,7 +70,6 @@ class Watches:
         credentials: Credentials,
         kinds: Iterable[Kind],
         *,
-        fields: dict[Kind, str],
         namespaces: Iterable[str],
         heard: Callable[[bool, Object], None],
         clock: Clock,
@@ -76,7 +77,6 @@ class Watches:
     ) -> None:
         self._credentials = credentials
         self._kinds = tuple(kinds)
-        self._fields = fields
         self._namespaces = tuple(namespaces)
         self._heard = heard
         self._clock = clock
@@ -103,19 +103,6 @@ class Watches:
         )
         started()
         await kopf.run_tasks(tasks, ignored=ours)
-
-    def missing(self) -> list[str]:
-        """Returns the kinds that nobody watches at the moment.
-
-        The names of kopf's tasks are its own affair; a test holds them to what is expected here.
-        """
-        running = {task.get_name() for task in asyncio.all_tasks() if not task.done()}
-        wanted = {
-            f"{kind.kind} in {namespace or 'all namespaces'}": f"watcher for {_named(kind)}@{namespace}"
-            for kind in self._kinds
-            for namespace in self._namespaces or (None,)
-        }
-        return [what for what, name in wanted.items() if name not in running]
 
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
@@ -156,7 +143,7 @@ class Watches:
         settings.watching.chunk_size = _PAGE
         settings.networking.request_timeout = 30.0
         settings.networking.connect_timeout = 5.0
-        settings.networking.error_backoffs = EndlessBackoff(self._random)
+        settings.networking.error_backoffs = OutageBackoff(self._random)
         settings.persistence.diffbase_storage = NoDiffBase()
         settings.persistence.progress_storage = NoProgress()
         settings.queueing.idle_timeout = 0.05  # a task with a queue, for each object that lately had an event
@@ -166,11 +153,4 @@ class Watches:
             key = (kind.group, kind.version, kind.plural)
             if kind.selector:
                 settings.watching.label_selectors[key] = kind.selector
-            if kind in self._fields:
-                settings.watching.field_selectors[key] = self._fields[kind]
         return settings
-
-
-def _named(kind: Kind) -> str:
-    """Returns a kind's name as kopf writes it."""
-    return ".".join(part for part in (kind.plural, kind.version, kind.group) if part)

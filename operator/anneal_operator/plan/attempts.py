@@ -87,7 +87,9 @@ def failed(
     """
     earlier = [failure.reason for failure in failures if failure.generation == run.generation]
     alike = [reason for reason in earlier if _class_of(reason) == _class_of(why.reason)]
-    last = len(alike) + 1 >= attempts_for(why.reason, observed.settings) or run.attempt >= _LAST_ATTEMPT
+    settings = observed.settings
+    most = settings.max_attempts if why.may_pass else attempts_for(why.reason, settings)
+    last = len(alike) + 1 >= most or run.attempt >= _LAST_ATTEMPT
     failure = FailedAttempt(
         generation=run.generation,
         attempt=run.attempt,

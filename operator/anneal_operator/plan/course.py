@@ -170,13 +170,13 @@ def _next(observed: Observed, spec: FineTuneJobSpec, course: Course, last: Run |
         standing = Standing(phase, StatusReason.NOT_YET, what, part=part)
         standing = waits(phase, stays, part) if stays is not None else standing
         return replace(course, standing=standing, look_again=(*course.look_again, STOPPING_SECONDS))
-    if last is not None and part_body(observed, last) is None:
-        # That nothing of it is there may be news that has not come yet.
-        require_live_run(observed, last)
     if not observed.kuberay:
         what = "The cluster does not know RayJobs: KubeRay is not installed."
         standing = waits(phase, trouble(StatusReason.KUBERAY_MISSING, what), part)
         return replace(course, standing=standing, look_again=(*course.look_again, KUBERAY_RETRY_SECONDS))
+    if last is not None and part_body(observed, last) is None:
+        # That nothing of it is there may be news that has not come yet.
+        require_live_run(observed, last)
     store = store_for(course.run, course.versions, spec, observed.settings)
     run = attempts.begun(observed, spec, last, store)
     return _advanced(observed, spec, replace(course, run=run))

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from anneal_api.attempt import Part
 from anneal_operator.plan import workloads
 from anneal_operator.plan.observed import Object, Observed
-from anneal_operator.resources.names import ATTEMPT_LABEL, attempt_name
+from anneal_operator.resources.names import attempt_name
 
 _DIGEST_LENGTH = 16
 _PARTS = frozenset(part.value for part in Part)
@@ -54,7 +54,7 @@ def facts(observed: Observed) -> dict[str, str]:
             found.update(_of_workload(child, pods))
         elif child["kind"] == "RayService" and workloads.is_leaving(child):
             found[leaving(child)] = _uid(child)
-        elif child["kind"] == "ConfigMap" and ATTEMPT_LABEL in workloads.labels_of(child):
+        elif child["kind"] == "ConfigMap":
             found.update(_of_reports(child))
     found |= {leaving(pod): _uid(pod) for pod in observed.pods if workloads.is_leaving(pod)}
     return found

@@ -166,10 +166,13 @@ def _waiting(observed: Observed, run: Run, stand: PartStand) -> PartStand:
     if left > 0:
         return replace(stand, look_again=min(left, LOOK_AGAIN_SECONDS))
     require_live(observed, *_evidence(observed, run), *map(place_of, part_pods(observed, run)))
+    if stand.report is not None and stand.report.state is PartState.RUNNING:
+        what = f"The {run.part} part worked, and reports nothing any more."
+        return PartStand(Stand.FAILED, stand.body, stand.report, trouble(StatusReason.NO_HEARTBEAT, what))
     what = f"The {run.part} part did not start within {int(limit)} s."
     why = stand.trouble or trouble(StatusReason.INTERNAL, "Nothing says why.")
     late = trouble(why.reason, f"{what} {why.message}", why.hint)
-    return PartStand(Stand.FAILED, stand.body, stand.report, late)
+    return PartStand(Stand.FAILED, stand.body, stand.report, replace(late, may_pass=True))
 
 
 def _silent_seconds(

@@ -18,7 +18,7 @@ from anneal_operator.plan.actions import Action, Apply, Create, Delete
 from anneal_operator.plan.confirmation import place_of, require_live
 from anneal_operator.plan.failures import killed_for_memory
 from anneal_operator.plan.leftovers import PARITY, deletions
-from anneal_operator.plan.moments import written
+from anneal_operator.plan.moments import moment_of, written
 from anneal_operator.plan.observed import Object, Observed
 from anneal_operator.plan.parts import KUBERAY_RETRY_SECONDS, LOOK_AGAIN_SECONDS
 from anneal_operator.plan.stores import pinned
@@ -43,6 +43,7 @@ from anneal_operator.resources.parity_jobs import parity_job, service_url
 from anneal_operator.resources.rayservices import keeping_cluster, ray_service
 from anneal_operator.resources.serving_objects import disruption_budget
 
+_LOOKED_AT_SECONDS = 90.0
 _GIVEN_UP = "InitializingTimeout"
 
 
@@ -116,10 +117,18 @@ def serve(
 
 
 def service_name(observed: Observed) -> str:
-    """Returns the name of the job's RayService: the one that it has, for an earlier release cut names shorter."""
+    """Returns the name of the job's RayService. An earlier release cut names shorter: what people call stays there."""
     earlier = names.base_name(observed.name)
-    there = observed.child("RayService", earlier) is not None
-    return earlier if there else names.service_name(observed.name)
+    known = any(observed.child(kind, earlier) is not None for kind in ("RayService", "PodDisruptionBudget"))
+    url = (observed.job.get("status") or {}).get("url")
+    known |= url == service_url(observed.job, earlier)
+    return earlier if known else names.service_name(observed.name)
+
+
+def _other_objects(observed: Observed, name: str) -> list[Object]:
+    """Returns what another release made for serving, by another name. With two budgets a pod cannot be evicted."""
+    kinds = {"RayService", "PodDisruptionBudget"}
+    return [c for c in observed.children if c["kind"] in kinds and c["metadata"]["name"] != name]
 
 
 def service_of(observed: Observed) -> Object | None:
@@ -167,7 +176,7 @@ def _not_served(
 ) -> Service:
     name = service_name(observed)
     served = [observed.child("RayService", name), observed.child("PodDisruptionBudget", name)]
-    gone = [*served, *_probes(observed)]
+    gone = [*served, *_other_objects(observed, name), *_probes(observed)]
     if target is not None:
         # It was asked for because it served. It still is once it does not: as the newest.
         versions = known.with_version(versions, target)
@@ -237,18 +246,32 @@ def _deployed(
         actions += [] if settled else [Apply(body)]
     actions += _budget(observed, spec)
     answering = settled and live is not None and answers(live)
+    others = _other_objects(observed, name)
+    actions += deletions(other for other in others if answering or other["kind"] != "RayService")
     why = _why_unready(observed, live, body) if not answering else None
     if why is None and wanted.state is VersionState.SERVING and not is_available_now(observed):
         why = trouble(StatusReason.UNAVAILABLE, f"v{wanted.version} does not answer at present.")
     if wanted.state is VersionState.SERVING:
         look = () if answering else (LOOK_AGAIN_SECONDS,)
         return Service(versions, wanted, answering, why, actions=tuple(actions), look_again=look)
+    waited = _deployed_for(observed, wanted)
     since = wanted.deploying_since or written(observed.now)
     wanted = wanted.model_copy(update={"deploying_since": since})
     service = Service(known.replaced(versions, wanted), wanted, trouble=why, actions=tuple(actions))
     if answering:
-        return _judged(observed, spec, service)
-    return _overdue(observed, service, observed.lasted(liveness.deploying(wanted.version)))
+        return _judged(observed, spec, service, waited)
+    return _overdue(observed, service, waited)
+
+
+def _deployed_for(observed: Observed, wanted: VersionStatus) -> float:
+    """Returns for how many seconds a version has been asked to serve."""
+    began = moment_of(wanted.deploying_since)
+    if began is None:
+        return 0.0  # it begins now, perhaps once more, because the manifest was edited
+    seen = observed.lasted(liveness.deploying(wanted.version))
+    # An operator that is often started anew would see nothing last: what it has looked at a while, it counts whole.
+    counted = (observed.now - began).total_seconds() if seen >= _LOOKED_AT_SECONDS else 0.0
+    return max(seen, counted)
 
 
 def _budget(observed: Observed, spec: FineTuneJobSpec) -> list[Action]:
@@ -264,7 +287,7 @@ def _why_unready(observed: Observed, live: Object | None, body: Mapping[str, Any
     return why_waiting(subject, pods, observed.warnings) or killed_for_memory(None, pods)
 
 
-def _judged(observed: Observed, spec: FineTuneJobSpec, service: Service) -> Service:
+def _judged(observed: Observed, spec: FineTuneJobSpec, service: Service, waited: float) -> Service:
     """Returns what comes of a version that answers: whether it does so as it was measured."""
     wanted = service.wanted
     assert wanted is not None
@@ -286,7 +309,7 @@ def _judged(observed: Observed, spec: FineTuneJobSpec, service: Service) -> Serv
             observed, service, killed_for_memory(None, pods) or trouble(StatusReason.PARITY_FAILED, what)
         )
     service = replace(service, trouble=why_waiting(probe, pods, observed.warnings))
-    return _overdue(observed, service, observed.lasted(liveness.unfinished(probe)))
+    return _overdue(observed, service, min(waited, observed.lasted(liveness.unfinished(probe))))
 
 
 def _overdue(observed: Observed, service: Service, waited: float) -> Service:
@@ -302,8 +325,6 @@ def _overdue(observed: Observed, service: Service, waited: float) -> Service:
     left = settings.unready_seconds - waited
     if left > 0:
         return replace(service, look_again=(left, LOOK_AGAIN_SECONDS))
-    probe = probe_name(observed.name, wanted.version)
-    require_live(observed, ("RayService", service_name(observed)), ("Job", probe))
     what = f"v{wanted.version} does not serve after {int(settings.unready_seconds)} s."
     why = service.trouble
     late = (
@@ -313,6 +334,8 @@ def _overdue(observed: Observed, service: Service, waited: float) -> Service:
     )
     if known.serving(service.versions) is None:
         return replace(service, trouble=late, overdue=True, look_again=(LOOK_AGAIN_SECONDS,))
+    probe = probe_name(observed.name, wanted.version)
+    require_live(observed, ("RayService", service_name(observed)), ("Job", probe))
     return _refused(observed, service, late)
 
 

@@ -32,6 +32,9 @@ def store_for(
         known = (run, *reversed(versions))
         stores = (each.store for each in known if each is not None and each.store is not None)
         began_in = next((store for store in stores if store.from_operator), None)
+        if began_in is not None and began_in.uri == settings.store:
+            # What is made from now on opens it with the Secret of now.
+            return began_in.model_copy(update={"secret_name": places.store_secret(spec, settings)})
         if began_in is not None:
             return began_in
     uri = places.store_uri(spec, settings)

@@ -50,11 +50,13 @@ class Trouble:
         reason: The word of the closed set.
         message: What is wrong.
         hint: What to do about it.
+        may_pass: Whether another attempt may be luckier, though failures for that reason usually repeat themselves.
     """
 
     reason: StatusReason
     message: str
     hint: str
+    may_pass: bool = False
 
 
 def trouble(reason: StatusReason, message: str, hint: str = "") -> Trouble:

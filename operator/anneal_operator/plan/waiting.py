@@ -1,4 +1,4 @@
-"""Why pods do not run yet. None of this loses an attempt: it ends by itself, or when somebody mends it."""
+"""Why pods do not run yet. It ends by itself, or when somebody mends it; too long a wait ends the attempt."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from anneal_api.attempt import Part
 from anneal_api.status import StatusReason
 from anneal_operator.plan.failures import hint_of_memory, reason_of_exit
 from anneal_operator.plan.moments import latest, moment_of
@@ -23,6 +24,7 @@ _CLAIM = re.compile(r"persistentvolumeclaim \"?[^\"\s]+\"? (not found|is being d
 _CONFIG_MAP = re.compile(r"configmap \"?[^\"\s]+\"? not found")
 _MOUNT_EVENTS = frozenset({"FailedMount", "FailedAttachVolume"})
 _REFUSED = re.compile(r"^Failed(ToCreate.*|Create.*)$")
+_OWN_CONTAINERS = frozenset({"ray-head", "ray-worker", *(part.value for part in Part)})
 _NO_CONFIG_MAP = "Create the ConfigMap in the job's namespace, or correct its name in the manifest."
 
 
@@ -53,7 +55,11 @@ def crashes(pods: Iterable[Object], limit: int) -> Trouble | None:
     """
     for pod in pods:
         for container in containers(pod):
-            if int(container.get("restartCount") or 0) >= limit and not is_leaving(pod):
+            # What else is in the pod is its own affair, and what runs at present may have been through a few reboots.
+            ours = container.get("name") in _OWN_CONTAINERS and not (container.get("state") or {}).get(
+                "running"
+            )
+            if ours and int(container.get("restartCount") or 0) >= limit and not is_leaving(pod):
                 return _crashes(pod, container)
     return None
 

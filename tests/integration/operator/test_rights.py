@@ -83,7 +83,6 @@ def test_a_job_goes_its_whole_way_with_the_rights_of_the_chart(
             await life.ready()
             await asyncio.to_thread(jobs.create)
             await until(lambda: jobs.status().get("phase") == "Ready")
-            await until(lambda: life.lifetime._canary.was_heard)
             await asyncio.to_thread(jobs.edit, {"spec": {"retention": {"onDelete": "Delete"}}})
             await until(lambda: bool((jobs.get() or {})["metadata"].get("finalizers")))
             await asyncio.to_thread(jobs.delete)

@@ -12,7 +12,6 @@ from kuberay_simulator import KubeRaySimulator, install_kuberay_crds
 from operator_world import Jobs, Life, install_crd, live, run_in_loop, until, writes
 
 from anneal_operator.cluster.kinds import WATCHED
-from anneal_operator.controller.lifetime import Ending
 from anneal_operator.plan.decide import plan
 
 pytestmark = pytest.mark.integration
@@ -36,7 +35,7 @@ def run(jobs: Jobs, scenario: Scenario, **simulated: Any) -> None:
             await life.ready()
             await scenario(life, simulator)
             assert not life.task.done()
-            assert await life.end() is Ending.TOLD
+            await life.end()
 
     run_in_loop(main())
 
@@ -83,7 +82,7 @@ def test_from_a_manifest_to_a_served_model_and_away_without_leftovers(jobs: Jobs
         await asyncio.to_thread(jobs.delete)
         await until(lambda: jobs.get() is None)
         await until(lambda: everything(jobs) == [])
-        await until(lambda: not any(list(life.lifetime._cache.entries(kind.kind)) for kind in WATCHED))
+        await until(lambda: not any(list(life.manager._cache.entries(kind.kind)) for kind in WATCHED))
 
     run(jobs, scenario)
 
@@ -172,14 +171,14 @@ def test_a_quota_is_told_and_once_it_is_lifted_the_job_goes_on(jobs: Jobs) -> No
 
 
 def test_no_pod_runs_under_an_account_that_is_somebody_elses(jobs: Jobs) -> None:
-    assert jobs.at("serviceaccounts", "POST", {"metadata": {"name": "reviews-g1-a1"}})[0] == 201
+    assert jobs.at("serviceaccounts", "POST", {"metadata": {"name": "reviews-reporter"}})[0] == 201
 
     async def scenario(_: Life, __: KubeRaySimulator) -> None:
         await asyncio.to_thread(jobs.create)
         await until(lambda: jobs.status().get("reason") == "NameConflict")
-        assert "ServiceAccount named reviews-g1-a1" in jobs.status()["message"]
+        assert "ServiceAccount named reviews-reporter" in jobs.status()["message"]
         assert not [each for each in everything(jobs) if each.startswith(("Role", "Job", "Pod"))]
-        await asyncio.to_thread(jobs.at, "serviceaccounts/reviews-g1-a1", "DELETE")
+        await asyncio.to_thread(jobs.at, "serviceaccounts/reviews-reporter", "DELETE")
         await phase(jobs, "Ready")
 
     run(jobs, scenario)

@@ -134,7 +134,15 @@ def test_selector_never_changes_with_the_version(rendered: Rendered) -> None:
         "app.kubernetes.io/instance": "anneal",
     }
     assert deployment["spec"]["replicas"] == 1
-    assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+    rolling = {"maxSurge": 1, "maxUnavailable": 0}  # the new one has read everything before the old one goes
+    assert deployment["spec"]["strategy"] == {"type": "RollingUpdate", "rollingUpdate": rolling}
+
+
+def test_a_second_replica_has_a_budget_and_a_single_one_may_be_evicted(rendered: Rendered) -> None:
+    (budget,) = [body for body in rendered({"replicas": 2}) if body["kind"] == "PodDisruptionBudget"]
+    assert budget["spec"]["minAvailable"] == 1
+    assert named(rendered({"replicas": 2}), "Deployment", "anneal")["spec"]["replicas"] == 2
+    assert not [body for body in rendered() if body["kind"] == "PodDisruptionBudget"]
 
 
 def test_monitor_needs_the_service(helm_program: Path) -> None:

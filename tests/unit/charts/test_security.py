@@ -124,7 +124,6 @@ def test_nothing_is_granted_that_no_kind_needs(rendered: Rendered) -> None:
         ("", "events"),
         ("", "services"),
         ("events.k8s.io", "events"),
-        ("coordination.k8s.io", "leases"),
     }
     granted = {
         (group, resource)
@@ -190,12 +189,6 @@ def test_lease_lies_where_the_operator_watches(rendered: Rendered, watched: list
     making, keeping = rules(found, "Role", "anneal-lease", where)
     assert making == {"apiGroups": [LEASE.group], "resources": [LEASE.plural], "verbs": ["create"]}
     assert keeping == {**making, "resourceNames": [process.lease_name], "verbs": ["get", "update"]}
-    for name, namespace in [("ClusterRole", None)] if not watched else [("Role", each) for each in watched]:
-        [hearing] = [
-            rule for rule in rules(found, name, "anneal", namespace) if LEASE.plural in rule["resources"]
-        ]
-        assert hearing["resourceNames"] == [process.lease_name]
-        assert hearing["verbs"] == ["list", "watch"]
 
 
 def test_users_get_the_usual_roles(rendered: Rendered) -> None:

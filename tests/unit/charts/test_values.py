@@ -21,6 +21,7 @@ FREE = (
     "runtime.podOverrides",
     "resources",
     "affinity",
+    "strategy",
     "nodeSelector",
     "podAnnotations",
     "podLabels",

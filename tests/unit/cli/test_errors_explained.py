@@ -82,7 +82,12 @@ def test_ctrl_c_in_a_command_ends_with_130(tmp_path: Path) -> None:
 
 def started(program: str, *arguments: str, **streams: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", program, *arguments]
-    return subprocess.Popen(command, text=True, **{"stdout": -1, "stderr": -1, **streams})
+    # Whoever runs the tests may ignore the end of their terminal, as `nohup` does; a command would inherit that.
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        return subprocess.Popen(command, text=True, **{"stdout": -1, "stderr": -1, **streams})
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 _WAITS = """

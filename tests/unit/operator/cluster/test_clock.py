@@ -51,8 +51,19 @@ def test_a_server_whose_clock_is_set_is_followed():
     world = World(0.0)
     world.ask()
     world.ahead = 300.0
-    world.ask()
+    for _ in range(130):
+        world.machine.time += 0.5
+        world.ask()
     assert abs((world.server_time - world.clock.now()).total_seconds()) <= 1.2
+
+
+def test_one_of_several_servers_that_is_wrong_is_not_believed():
+    world = World(0.0)
+    for number in range(600):
+        world.ahead = 10_800.0 if number % 3 == 2 else 0.0
+        world.ask()
+        world.machine.time += 1.0
+        assert abs((world.machine.now() - world.clock.now()).total_seconds()) <= 1.3
 
 
 @pytest.mark.parametrize("date", [None, "", "yesterday", "Thu, 99 Jan 2026 00:00:00 GMT"])

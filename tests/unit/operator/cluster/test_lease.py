@@ -267,17 +267,5 @@ def test_a_release_that_cannot_be_written_is_no_error() -> None:
     run(scenario)
 
 
-def test_tells_of_every_renewal_and_when_it_was_sent() -> None:
-    async def scenario(room: Room) -> None:
-        told: list[tuple[str, float]] = []
-        lease = room.lease(
-            "a", renewed=lambda body, at: told.append((body["metadata"]["resourceVersion"], at))
-        )
-        await lease.acquire()
-        assert told == [("1", room.clock.monotonic())]
-
-    run(scenario)
-
-
 def test_the_errors_that_count_as_not_held_are_api_errors() -> None:
     assert issubclass(Fenced, ApiError)

@@ -273,3 +273,43 @@ def test_far_due_times_that_no_longer_count_do_not_pile_up() -> None:
         assert [await taken(queue, clock) for _ in range(2)] == ["a", None]
 
     run(scenario)
+
+
+def test_groups_take_turns_so_that_one_tenant_s_many_keys_hold_up_nobody() -> None:
+    async def scenario() -> None:
+        queue = WorkQueue[str](
+            clock=FakeClock(), random=Random(1), backoff=Backoff(1.0, 60.0), group=lambda key: key[0]
+        )
+        for key in ("a1", "a2", "a3", "a4", "b1", "c1", "b2"):
+            queue.add(key)
+        assert queue.depth == 7
+        taken = []
+        while queue.depth:
+            work = await queue.take()
+            assert work is not None
+            taken.append(work.key)
+            queue.done(work.key)
+        assert taken == ["a1", "b1", "c1", "a2", "b2", "a3", "a4"]
+
+    asyncio.run(scenario())
+
+
+def test_a_key_that_comes_first_is_ready_once() -> None:
+    async def scenario() -> None:
+        queue = WorkQueue[str](
+            clock=FakeClock(), random=Random(1), backoff=Backoff(1.0, 60.0), group=lambda key: key[0]
+        )
+        queue.add("a1")
+        queue.add("b1")
+        queue.add("b1", first=True)
+        queue.add("b1")
+        assert queue.depth == 2
+        keys = []
+        for _ in range(2):
+            work = await queue.take()
+            assert work is not None
+            keys.append(work.key)
+        assert keys == ["b1", "a1"]
+        assert queue.depth == 0
+
+    asyncio.run(scenario())

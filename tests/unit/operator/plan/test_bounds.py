@@ -40,6 +40,24 @@ class TestStart:
         assert failure["reason"] == "Unschedulable"
         assert "0/3 nodes" in failure["message"]
 
+    def test_a_wait_is_tried_again_whatever_it_waited_for(self):
+        cluster = waiting()
+        refused = "pods is forbidden: a webhook denied the request"
+        cluster.warnings = [
+            {
+                "involvedObject": {"kind": "RayJob", "name": "reviews-g1-a1"},
+                "reason": "FailedToCreatePod",
+                "message": refused,
+            }
+        ]
+        cluster.pods.clear()
+        cluster.settle()
+        assert cluster.status["reason"] == "Rejected"
+        cluster.tick(HOUR)
+        cluster.settle()
+        assert cluster.status["failures"][0]["reason"] == "Rejected"
+        assert cluster.status["run"]["retryAt"]
+
     def test_the_time_in_a_queue_does_not_count(self):
         cluster = ModelCluster()
         cluster.go(until="Training")
@@ -86,12 +104,23 @@ class TestRestarts:
         container = cluster.pods[-1]["status"]["containerStatuses"][0]
         container["lastState"] = {"terminated": ended}
         container["restartCount"] = 4
+        container["state"] = {"waiting": {"reason": "CrashLoopBackOff"}}
         cluster.settle()
         assert cluster.status["failures"] == []
         container["restartCount"] = 5
         cluster.settle()
         (failure,) = cluster.status["failures"]
         assert failure["reason"] == reason
+
+    @pytest.mark.parametrize("name", ["ray-worker", "istio-proxy"])
+    def test_one_that_runs_or_is_not_ours_costs_no_attempt(self, name):
+        cluster = at_work("Training")
+        container = cluster.pods[-1]["status"]["containerStatuses"][0]
+        container |= {"name": name, "restartCount": 9, "lastState": {"terminated": {"exitCode": 0}}}
+        if name == "istio-proxy":
+            container["state"] = {"waiting": {"reason": "CrashLoopBackOff"}}
+        cluster.settle()
+        assert cluster.status["failures"] == []
 
 
 class TestLeft:

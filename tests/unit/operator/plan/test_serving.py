@@ -360,3 +360,35 @@ def test_a_service_that_an_earlier_release_named_keeps_its_name():
     assert cluster.status["servedVersion"] == "v2"
     assert cluster.names("RayService", "PodDisruptionBudget") == [cut, cut]
     assert cluster.status["url"] == f"http://{cut}.default.svc"
+    # Deleted by hand, it comes back at the address that people call.
+    cluster.remove("RayService", cut)
+    cluster.go(until="Ready")
+    assert cluster.names("RayService", "PodDisruptionBudget") == [cut, cut]
+
+
+def test_two_services_of_two_releases_become_one():
+    """A roll-back over the change of names makes a second one."""
+    long, cut = "customer-reviews-classifier-v2", base_name("customer-reviews-classifier-v2")
+    cluster = ModelCluster(name=long)
+    cluster.go(until="Ready")
+    for kind in ("RayService", "PodDisruptionBudget"):
+        other = copy.deepcopy(cluster.objects[kind, long])
+        other["metadata"] |= {"name": cut, "uid": f"old {kind}"}
+        cluster.objects[kind, cut] = other
+    cluster.go(5)
+    assert cluster.names("RayService", "PodDisruptionBudget") == [cut, cut]
+    assert cluster.status["phase"] == "Ready"
+
+
+def test_an_edit_gives_a_version_that_is_late_its_whole_time_before_it_is_judged():
+    cluster = ready()
+    cluster.unready_versions.add(2)
+    cluster.edit(training=TRAINING)
+    cluster.go(until="Deploying")
+    cluster.settle()
+    cluster.tick(890)
+    cluster.settle()
+    cluster.edit(serving={**SPEC["serving"], "cpu": 2})
+    cluster.tick(15)
+    cluster.settle()
+    assert "refused" not in cluster.status["versions"][-1]

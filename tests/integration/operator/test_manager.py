@@ -31,8 +31,8 @@ from operator_world import (
 )
 
 from anneal_operator.cluster.kinds import RAY_JOB, RAY_SERVICE, Kind
-from anneal_operator.controller import lifetime as lifetime_module
-from anneal_operator.controller.lifetime import Ending
+from anneal_operator.controller import manager as manager_module
+from anneal_operator.controller.manager import KindsChanged, OutOfReach
 
 pytestmark = pytest.mark.integration
 
@@ -107,8 +107,8 @@ def test_follows_a_job_from_its_creation_to_its_end(jobs: Jobs, everywhere: bool
         await until(lambda: set(jobs.children()) == {"ConfigMap/reviews-g2", "Job/reviews-g2-a1-prepare"})
         await threaded(jobs.delete)
         await until(lambda: jobs.children() == {})
-        await until(lambda: not list(life.lifetime._cache.entries("Job")))
-        assert await life.end() is Ending.TOLD
+        await until(lambda: not list(life.manager._cache.entries("Job")))
+        await life.end()
 
     run(scenario)
 
@@ -155,42 +155,11 @@ def test_what_others_change_is_put_right_and_what_is_theirs_is_left(jobs: Jobs) 
     run(scenario)
 
 
-def test_the_watches_are_seen_to_live_and_missed_when_they_do_not(jobs: Jobs) -> None:
-    """Holds the names of kopf's tasks, which are its own affair, to what the probe expects."""
-
-    async def scenario() -> None:
-        found: list[Any] = []
-        real = lifetime_module.Watches
-
-        def spy(*arguments: Any, **options: Any) -> Any:
-            found.append(real(*arguments, **options))
-            return found[-1]
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(lifetime_module, "Watches", spy)
-            life = live(jobs.server, (jobs.namespace,))
-            await life.ready()
-        (watches,) = found
-        await until(lambda: watches.missing() == [])
-        await until(lambda: life.lifetime._canary.was_heard)
-        assert life.lifetime._canary.delay < 5
-        assert life.probes.live() == {}
-        name = f"watcher for jobs.v1.batch@{jobs.namespace}"
-        (watcher,) = [task for task in asyncio.all_tasks() if task.get_name() == name]
-        watcher.cancel()
-        await until(lambda: watches.missing() != [] or life.task.done())
-        assert life.task.done() or watches.missing() == [f"Job in {jobs.namespace}"]
-        life.stop.set()
-        await asyncio.wait([life.task])
-
-    run(scenario)
-
-
 def test_kuberay_may_come_later_and_go_again(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lifetime_module, "_KINDS_SECONDS", 0.5)
-    monkeypatch.setattr(lifetime_module, "_DRAIN_SECONDS", 5.0)
+    monkeypatch.setattr(manager_module, "_DISCOVERY_SECONDS", 0.5)
+    monkeypatch.setattr(manager_module, "_DRAIN_SECONDS", 5.0)
     with api_server(tmp_path_factory.mktemp("kuberay")) as server:
         install_crd(server)
         jobs = Jobs(server, "default")
@@ -202,11 +171,12 @@ def test_kuberay_may_come_later_and_go_again(
             await until(lambda: jobs.status().get("message") == "runs")
             for kind in (RAY_JOB, RAY_SERVICE):
                 await threaded(install_crd, server, crd_of(kind))
-            assert await life.task is Ending.KINDS_CHANGED
+            with pytest.raises(KindsChanged):
+                await life.task
             life = live(server, ())
             # One kind may have been served before the other.
             while (await asyncio.wait([life.task], timeout=2))[0]:
-                assert life.task.result() is Ending.KINDS_CHANGED
+                assert isinstance(life.task.exception(), KindsChanged)
                 life = live(server, ())
             await until(lambda: jobs.status().get("message") == "knows KubeRay")
             body = {
@@ -219,13 +189,12 @@ def test_kuberay_may_come_later_and_go_again(
                 },
             }
             await threaded(server.request, "POST", "/apis/ray.io/v1/namespaces/default/rayjobs", body)
-            await until(lambda: len(list(life.lifetime._cache.entries("RayJob"))) == 1)
+            await until(lambda: len(list(life.manager._cache.entries("RayJob"))) == 1)
             await threaded(remove_crd, server, "rayjobs.ray.io")
             await asyncio.wait([life.task], timeout=30)
             assert life.task.done()
             # Whether our own look or kopf's 404 comes first is a matter of luck; the process starts again either way.
-            if life.task.exception() is None:
-                assert life.task.result() is Ending.KINDS_CHANGED
+            assert life.task.exception() is not None
 
         run(scenario)
 
@@ -246,14 +215,15 @@ def test_waits_for_the_crd(tmp_path_factory: pytest.TempPathFactory) -> None:
         run(scenario)
 
 
-def test_an_outage_of_the_server_costs_no_restart_and_no_event(
-    tmp_path_factory: pytest.TempPathFactory,
+def test_an_outage_of_the_server_costs_no_restart_and_no_event_unless_it_lasts(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with api_server(tmp_path_factory.mktemp("outage")) as server:
         install_crd(server)
         jobs = Jobs(server, "default")
 
         async def scenario() -> None:
+            monkeypatch.setattr(manager_module, "_DISCOVERY_SECONDS", 1.0)
             await threaded(jobs.create)
             life = live(server, ())
             await life.ready()
@@ -266,7 +236,11 @@ def test_an_outage_of_the_server_costs_no_restart_and_no_event(
             await threaded(jobs.complete, "reviews-g1-a1-prepare")
             await until(lambda: jobs.status().get("phase") == "Succeeded", seconds=60)
             assert not life.task.done()
-            await life.end()
+            # A new process reads address and certificates anew.
+            monkeypatch.setattr(manager_module, "_OUT_OF_REACH_SECONDS", 1.0)
+            with server.outage():
+                await until(life.task.done, seconds=90)
+            assert isinstance(life.task.exception(), OutOfReach)
 
         run(scenario)
 
@@ -321,7 +295,7 @@ def test_the_process_answers_probes_logs_json_and_ends_cleanly(jobs: Jobs) -> No
         assert asked(port, "/healthz") == (200, "ok\n")
         wait_until(lambda: set(jobs.children()) == CHILDREN)
         metrics = asked(port, "/metrics")[1]
-        assert 'anneal_operator_jobs{phase="Preparing",task="text-classification"} 1.0' in metrics
+        assert 'phase="Preparing",task="text-classification"} 1.0' in metrics
         assert "anneal_operator_leader 1.0" in metrics
         assert "anneal_operator_api_requests_total" in metrics
         process.send_signal(signal.SIGTERM)
@@ -341,8 +315,9 @@ def test_the_second_operator_waits_and_the_first_stops_when_it_loses_the_lease(j
             wait_until(lambda: asked(second_port, "/readyz")[0] != 0)
             wait_until(lambda: set(jobs.children()) == CHILDREN)
             assert asked(second_port, "/healthz")[0] == 200
-            status, text = asked(second_port, "/readyz")
-            assert (status, "another operator holds the Lease" in text) == (503, True)
+            wait_until(lambda: asked(second_port, "/readyz")[0] == 200)  # it stands by, with everything read
+            assert "anneal_operator_leader 0.0" in asked(second_port, "/metrics")[1]
+            assert 'phase="Preparing"' in asked(second_port, "/metrics")[1]
             jobs.at(path, "PATCH", {"spec": {"holderIdentity": "a thief"}}, media_type=MERGE)
             _, logged = first.communicate(timeout=30)
             assert first.returncode == 1
