@@ -146,7 +146,9 @@ def test_what_is_no_manifest_is_told(write: Write, content: str | bytes, line: i
         ("metadata: !!int abc\n", "metadata", "cannot be read as a value"),
         (f"metadata: {'9' * 5000}\n", "metadata", "cannot be read as a value"),
         ("? [a, b]\n: x\n", "", "The name of a field must be text."),
-        ("<<: 3\n", "", "merges mappings only"),
+        ("metadata: x\nmetadata: !!int y\n", "metadata", "This field is given twice"),
+        ("spec: {}\n<<: {a: 1}\n<<: {b: 2}\n", "['<<']", "This field is given twice"),
+        ("<<: 3\n", "", "expected a mapping or list of mappings for merging"),
     ],
 )
 def test_what_a_manifest_does_not_use_is_told(write: Write, text: str, where: str, what: str) -> None:
