@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, dataclass, fields
-from typing import Any, TypeVar
+from dataclasses import dataclass, fields
+from typing import ClassVar, Literal, TypeVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from anneal_api.errors import ManifestInvalid, Problem
 from anneal_api.uris import scheme_of
@@ -18,30 +19,27 @@ PREFIX = "ANNEAL_OPERATOR_"
 
 T = TypeVar("T")
 
-_LEVELS = ("debug", "info", "warning", "error")
-
 
 @dataclass(frozen=True, slots=True)
 class ProcessSettings:
-    """What concerns the operator's process and no job.
+    """What concerns the operator's process and no job."""
 
-    Attributes:
-        lease_name: Name of the Lease that lets one operator run at a time.
-        lease_namespace: Its namespace; empty: the operator's own.
-        pod_uid: UID of the operator's pod: its next container need not wait for the Lease of the one before.
-        workers: Jobs that are looked at at the same time.
-        metrics_port: Port of `/metrics`; 0: none.
-        probe_port: Port of `/healthz` and `/readyz`; 0: none.
-        log_level: `debug`, `info`, `warning` or `error`.
-    """
+    __pydantic_config__: ClassVar = ConfigDict(use_attribute_docstrings=True)
 
     lease_name: str = "anneal-operator"
+    """Name of the Lease that lets one operator run at a time."""
     lease_namespace: str = ""
+    """Its namespace; empty: the operator's own."""
     pod_uid: str = ""
+    """UID of the operator's pod: its next container need not wait for the Lease of the one before."""
     workers: int = 8
+    """Jobs that are looked at at the same time."""
     metrics_port: int = 8080
+    """Port of `/metrics`; 0: none."""
     probe_port: int = 8081
-    log_level: str = "info"
+    """Port of `/healthz` and `/readyz`; 0: none."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """`debug`, `info`, `warning` or `error`."""
 
 
 def read_settings(environment: Mapping[str, str]) -> tuple[Settings, ProcessSettings]:
@@ -53,19 +51,15 @@ def read_settings(environment: Mapping[str, str]) -> tuple[Settings, ProcessSett
     Raises:
         ManifestInvalid: A variable is unknown, missing or cannot be read.
     """
-    problems: list[Problem] = []
+    known = variables()
     given = {name: text for name, text in environment.items() if name.startswith(PREFIX)}
+    problems: list[Problem] = []
     settings = _read(Settings, given, problems)
     process = _read(ProcessSettings, given, problems)
-    known = variables()
     problems += [
         Problem("There is no such setting.", name, f"Use one of {', '.join(sorted(known))}.")
         for name in sorted(given.keys() - known.keys())
     ]
-    if process is not None and process.log_level not in _LEVELS:
-        problems.append(
-            Problem("There is no such level.", f"{PREFIX}LOG_LEVEL", f"Use one of {', '.join(_LEVELS)}.")
-        )
     if settings is not None and settings.store_secret and scheme_of(settings.store) != "s3":
         what = f"The Secret is for a store in a bucket, and {PREFIX}STORE is in none."
         problems.append(
@@ -79,53 +73,27 @@ def read_settings(environment: Mapping[str, str]) -> tuple[Settings, ProcessSett
 def variables() -> dict[str, str]:
     """Returns the name of every variable, and what it means."""
     return {
-        _variable(field): _meaning(kind, field.name)
+        _variable(name): schema["description"]
         for kind in (Settings, ProcessSettings)
-        for field in fields(kind)
+        for name, schema in TypeAdapter(kind).json_schema()["properties"].items()
     }
 
 
 def _read(kind: type[T], given: Mapping[str, str], problems: list[Problem]) -> T | None:
-    values: dict[str, Any] = {}
-    before = len(problems)
-    for field in fields(kind):  # type: ignore[arg-type]  # a dataclass
-        name = _variable(field)
-        if name not in given:
-            if field.default is MISSING and field.default_factory is MISSING:
-                problems.append(Problem("It is not set.", name, "Set it."))
-            continue
-        try:
-            values[field.name] = _parsed(str(field.type), given[name])
-        except ValueError as error:
-            problems.append(Problem(f"`{given[name]}` cannot be read: {error}.", name, "Mend it."))
-    return kind(**values) if len(problems) == before else None
+    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]  # a dataclass
+    texts = {name: given[_variable(name)] for name in names if _variable(name) in given}
+    try:
+        return TypeAdapter(kind).validate_python(texts)
+    except ValidationError as invalid:
+        for error in invalid.errors(include_url=False):
+            name = str(error["loc"][0])
+            if name in texts:
+                what, remedy = f"`{texts[name]}` cannot be read: {error['msg']}.", "Mend it."
+            else:
+                what, remedy = "It is not set.", "Set it."
+            problems.append(Problem(what, _variable(name), remedy))
+        return None
 
 
-def _parsed(kind: str, text: str) -> Any:  # noqa: ANN401  # a value of any field
-    match kind:
-        case "str":
-            return text
-        case "int":
-            return int(text)
-        case "float":
-            return float(text)
-        case "tuple[str, ...]":
-            return tuple(item.strip() for item in text.split(",") if item.strip())
-        case "dict[str, Any]":
-            value = json.loads(text)
-            if not isinstance(value, dict):
-                raise ValueError("it must be a JSON object")
-            return value
-    raise AssertionError(f"settings of type {kind} cannot come from the environment")
-
-
-def _variable(field: Field[Any]) -> str:
-    return f"{PREFIX}{field.name.upper()}"
-
-
-def _meaning(kind: type, name: str) -> str:
-    lines = iter((kind.__doc__ or "").splitlines())
-    for line in lines:
-        if line.strip().startswith(f"{name}: "):
-            return line.strip().removeprefix(f"{name}: ")
-    raise AssertionError(f"{kind.__name__}.{name} is not documented")
+def _variable(name: str) -> str:
+    return f"{PREFIX}{name.upper()}"
