@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from collections.abc import Iterator
@@ -11,11 +10,11 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
+from pythonjsonlogger.json import JsonFormatter
+
 from anneal_operator.cluster.cache import JobKey
 
 _JOB: ContextVar[JobKey | None] = ContextVar("job", default=None)
-# kopf tells of every event that it hands over. Its warnings and errors are worth reading.
-_QUIET = ("kopf", "aiohttp.access")
 
 
 @contextmanager
@@ -28,30 +27,21 @@ def about(job: JobKey) -> Iterator[None]:
         _JOB.reset(token)
 
 
-class JsonFormatter(logging.Formatter):
-    """Writes a line as a JSON object."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Returns the line."""
-        line: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if job := _job_of(record):
-            line["job"] = job
-        if record.exc_info:
-            line["error"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
-
-
-def _job_of(record: logging.LogRecord) -> str:
-    if (job := _JOB.get()) is not None:
-        return str(job)
-    # kopf's own lines about an object.
-    reference = getattr(record, "k8s_ref", None) or {}
-    return f"{reference.get('namespace')}/{reference['name']}" if reference.get("name") else ""
+class _Formatter(JsonFormatter):
+    def add_fields(
+        self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]
+    ) -> None:
+        # Not the library's fields: it writes whatever a record carries, and kopf's carry all of its settings.
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        log_data |= {"time": time, "level": record.levelname.lower()}
+        log_data |= {"logger": record.name, "message": record.getMessage()}
+        reference = getattr(record, "k8s_ref", {})  # of kopf's own lines about an object
+        if job := _JOB.get():
+            log_data["job"] = str(job)
+        elif name := reference.get("name"):
+            log_data["job"] = f"{reference.get('namespace')}/{name}"
+        if trace := message_dict.get("exc_info"):
+            log_data["error"] = trace
 
 
 def configure(level: str, stream: TextIO | None = None) -> None:
@@ -62,9 +52,9 @@ def configure(level: str, stream: TextIO | None = None) -> None:
         stream: Where to; None: standard error.
     """
     handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(JsonFormatter())
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(level.upper())
-    for name in _QUIET:
-        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    handler.setFormatter(_Formatter(json_ensure_ascii=False))
+    logging.root.handlers[:] = [handler]
+    logging.root.setLevel(level.upper())
+    # kopf tells of every event that it hands over. Its warnings and errors are worth reading.
+    for name in ("kopf", "aiohttp.access"):
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.root.level))

@@ -56,6 +56,7 @@ def test_a_traceback_stays_on_its_line(written: io.StringIO) -> None:
 def test_kopfs_chatter_is_left_out_and_its_worries_name_their_object(written: io.StringIO) -> None:
     logging.getLogger("kopf.objects").info("Handler 'hear' succeeded.")
     reference = {"namespace": "ns", "name": "reviews"}
-    logging.getLogger("kopf.objects").error("failed", extra={"k8s_ref": reference})
+    logging.getLogger("kopf.objects").error("failed", extra={"k8s_ref": reference, "anything": object()})
     (line,) = lines(written)
     assert line["job"] == "ns/reviews"
+    assert set(line) == {"time", "level", "logger", "message", "job"}
