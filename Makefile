@@ -84,7 +84,7 @@ format: $(VENV)/.dev ## Format the code
 
 .PHONY: docs
 docs: $(VENV)/.dev ## Write the generated pages of docs/ anew
-	@$(BIN)/python -m anneal_api.reference > docs/manifest.md
+	@PYTHONPATH=tests $(BIN)/python -m manifest_reference > docs/manifest.md
 	@PYTHONPATH=tests $(BIN)/python -m architectures > docs/architectures.md
 
 .PHONY: crds

@@ -3,9 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from manifest_reference import EXAMPLE, render
 
 from anneal_api.errors import ExitCode
-from anneal_api.reference import EXAMPLE, render
 from anneal_api.suggestions import manifest_fields
 from anneal_cli.manifest_file import load_job
 
@@ -14,7 +14,7 @@ DOCS = Path(__file__).parents[3] / "docs"
 
 def test_the_reference_is_fresh() -> None:
     assert (DOCS / "manifest.md").read_text(encoding="utf-8") == render(), (
-        "docs/manifest.md is stale: python -m anneal_api.reference > docs/manifest.md"
+        "docs/manifest.md is stale: make docs"
     )
 
 

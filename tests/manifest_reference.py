@@ -1,4 +1,4 @@
-"""Writes docs/manifest.md from the models: `python -m anneal_api.reference > docs/manifest.md`."""
+"""Writes docs/manifest.md from the models: `make docs`."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _CLUSTER_NOTE = " *On a cluster only.*"
 _INTRODUCTION = """\
 # The manifest
 
-<!-- Written by `python -m anneal_api.reference`: edit the docstrings in operator/anneal_api instead. -->
+<!-- Written by `make docs`: edit the docstrings in operator/anneal_api instead. -->
 
 A `FineTuneJob` names a model, data and a bar to clear. `anneal validate FILE...` checks it and prints every
 problem at once, each with its line and what to do about it. What it returns is in
