@@ -275,12 +275,6 @@ def test_operator_may_do_nothing_else(operator: tuple[Operator, str]) -> None:
     assert account.may("get", "", "configmaps", "elsewhere") is account.everywhere
 
 
-def test_operator_hears_of_its_own_lease_alone(operator: tuple[Operator, str]) -> None:
-    account, namespace = operator
-    assert account.may("watch", LEASE.group, LEASE.plural, namespace, "anneal-operator")
-    assert not account.may("watch", LEASE.group, LEASE.plural, namespace)
-
-
 def test_operator_can_grant_an_attempt_its_report_and_no_more(operator: tuple[Operator, str]) -> None:
     account, namespace = operator
     job = {"metadata": {"name": "reviews", "namespace": namespace, "uid": str(uuid.uuid4()), "generation": 1}}

@@ -76,7 +76,7 @@ def test_from_a_manifest_to_a_served_model_and_away_without_leftovers(jobs: Jobs
         assert "Ready" in shown
         assert "v1" in shown
         metrics = life.metrics.text().decode()
-        assert 'anneal_operator_jobs{phase="Ready",task="text-classification"} 1.0' in metrics
+        assert 'phase="Ready",task="text-classification"} 1.0' in metrics
         assert 'result="bug"' not in metrics
 
         await asyncio.to_thread(jobs.delete)
