@@ -42,9 +42,56 @@ class Source:
         return str(self.pod["metadata"]["name"])
 
     @property
+    def namespace(self) -> str:
+        """Namespace of the pod."""
+        return str(self.pod["metadata"]["namespace"])
+
+    @property
     def uid(self) -> str:
         """UID of the pod."""
         return str(self.pod["metadata"]["uid"])
+
+    @property
+    def running(self) -> Mapping[str, Any]:
+        """Since when the container runs; empty: it does not run."""
+        return self._state.get("running") or {}
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing in the pod runs any more, of which its containers need not know where its node is gone."""
+        return status_of(self.pod).get("phase") in {"Succeeded", "Failed"}
+
+    @property
+    def why_silent(self) -> str:
+        """Why the container has no log yet; empty where it has one."""
+        before = (self._status.get("lastState") or {}).get("terminated")  # it is about to be started again
+        if self.running or self._state.get("terminated") or before:
+            return ""
+        status, waiting = status_of(self.pod), self._state.get("waiting") or {}
+        if not waiting:
+            for condition in status.get("conditions") or ():
+                if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+                    waiting = condition
+        words = ": ".join(str(waiting[key]) for key in ("reason", "message") if waiting.get(key))
+        return words or str(status.get("phase") or "Pending")
+
+    @property
+    def standing(self) -> str:
+        """How the container is doing, for people: `running`, or how it ended."""
+        if ended := self._state.get("terminated"):
+            reason = ended.get("reason")
+            why = f" ({reason})" if reason and reason not in {"Completed", "Error"} else ""
+            return f"ended with exit code {ended.get('exitCode', '?')}{why}"
+        return "running" if self.running else str(status_of(self.pod).get("phase") or "Pending").lower()
+
+    @property
+    def _status(self) -> Mapping[str, Any]:
+        statuses = status_of(self.pod).get("containerStatuses") or ()
+        return next((each for each in statuses if each.get("name") == self.container), {})
+
+    @property
+    def _state(self) -> Mapping[str, Any]:
+        return self._status.get("state") or {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +102,17 @@ class Choice:
         part: The part.
         generation: Generation that the attempt belongs to; None: the part belongs to no attempt.
         attempt: Number of the attempt; None: the part belongs to none.
-        sources: The containers; none: no pod of it is there.
-        remark: What a person has to know about this choice; empty: nothing.
+        source: The container; None: no pod of it is there.
+        remark: Why this is not the container that one would expect; empty: it is.
+        pods: How many there are that answer requests; the container is of the newest.
     """
 
     part: LogPart
     generation: int | None = None
     attempt: int | None = None
-    sources: tuple[Source, ...] = ()
+    source: Source | None = None
     remark: str = ""
+    pods: int = 1
 
     @property
     def words(self) -> str:
@@ -94,7 +143,7 @@ def choose(job: SeenJob, pods: Iterable[Object], part: LogPart | None, attempt: 
     if part is LogPart.SERVE:
         return _serving(pods)
     if part is LogPart.PARITY:
-        return Choice(part, sources=_sources(_newest(_of_part(pods, part))))
+        return Choice(part, source=_newest(_of_part(pods, part)))
     return _of_attempt(job, pods, part, attempt)
 
 
@@ -123,50 +172,14 @@ def _log_part(part: Part) -> LogPart | None:
     return LogPart(part.value) if part.is_known else None
 
 
-def why_silent(source: Source) -> str:
-    """Returns why a container has no log yet; empty where it has one."""
-    status = status_of(source.pod)
-    state = _state(source)
-    if state.get("running") or state.get("terminated") or _last(source):
-        return ""
-    waiting = state.get("waiting") or {}
-    if not waiting:
-        for condition in status.get("conditions") or ():
-            if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-                waiting = condition
-    words = ": ".join(str(waiting[key]) for key in ("reason", "message") if waiting.get(key))
-    return words or str(status.get("phase") or "Pending")
-
-
-def how_it_is(source: Source) -> str:
-    """Returns how a container is doing, for people: `running`, or how it ended."""
-    state = _state(source)
-    ended = state.get("terminated")
-    if ended:
-        reason = ended.get("reason")
-        why = f" ({reason})" if reason and reason not in {"Completed", "Error"} else ""
-        return f"ended with exit code {ended.get('exitCode', '?')}{why}"
-    if state.get("running"):
-        return "running"
-    return str(status_of(source.pod).get("phase") or "Pending").lower()
-
-
-def has_ended(source: Source) -> bool:
-    """Returns whether a container has come to its end and will not be started again."""
-    if status_of(source.pod).get("phase") in {"Succeeded", "Failed"}:
-        return True
-    once = (source.pod.get("spec") or {}).get("restartPolicy") == "Never"
-    return once and bool(_state(source).get("terminated"))
-
-
 def _serving(pods: Iterable[Object]) -> Choice:
-    """Returns the pods that answer requests: the workers of the Ray cluster. Its head answers none."""
+    """Returns the pod that answers requests: a worker of the Ray cluster. Its head answers none."""
     serving = _of_part(pods, LogPart.SERVE)
     workers = [pod for pod in serving if labels_of(pod).get(_NODE_TYPE) == "worker"]
     if workers or not serving:
-        return Choice(LogPart.SERVE, sources=_sources(sorted(workers, key=_name)))
+        return Choice(LogPart.SERVE, source=_newest(workers), pods=len(workers))
     remark = "No replica's pod is there yet; this is the head of the Ray cluster."
-    return Choice(LogPart.SERVE, sources=_sources(_newest(serving)), remark=remark)
+    return Choice(LogPart.SERVE, source=_newest(serving), remark=remark)
 
 
 def _of_attempt(job: SeenJob, pods: Iterable[Object], part: LogPart, attempt: int | None) -> Choice:
@@ -180,13 +193,13 @@ def _of_attempt(job: SeenJob, pods: Iterable[Object], part: LogPart, attempt: in
     newest = max(map(_attempt, found))
     found = [pod for pod in found if _attempt(pod) == newest]
     if part is not LogPart.TRAIN:
-        return Choice(part, *newest, _sources(_newest(found)))
+        return Choice(part, *newest, _newest(found))
     submitters = [pod for pod in found if _NODE_TYPE not in labels_of(pod)]
     if submitters:
-        return Choice(part, *newest, _sources(_newest(submitters)))
+        return Choice(part, *newest, _newest(submitters))
     heads = [pod for pod in found if labels_of(pod).get(_NODE_TYPE) == "head"]
     remark = "The driver's own output is not there: its pod has not been created yet, or is gone. This is Ray's head."
-    return Choice(part, *newest, _sources(_newest(heads)), remark if heads else "")
+    return Choice(part, *newest, _newest(heads), remark if heads else "")
 
 
 def _part_of_attempt(job: SeenJob, pods: Iterable[Object], attempt: int | None) -> LogPart | None:
@@ -207,34 +220,17 @@ def _of_part(pods: Iterable[Object], part: LogPart) -> list[Object]:
     return [pod for pod in pods if labels_of(pod).get(PART_LABEL) == part.value]
 
 
-def _newest(pods: Iterable[Object]) -> list[Object]:
-    """Returns the pod that was created last; empty where there is none."""
-    ordered = sorted(pods, key=lambda pod: (str(pod["metadata"].get("creationTimestamp") or ""), _name(pod)))
-    return ordered[-1:]
-
-
-def _sources(pods: Iterable[Object]) -> tuple[Source, ...]:
-    return tuple(Source(pod, _container(pod)) for pod in pods)
-
-
-def _container(pod: Object) -> str:
-    """Returns the name of our container in a pod, where others may have put one before it."""
+def _newest(pods: Iterable[Object]) -> Source | None:
+    """Returns our container in the pod that was created last; None where there is no pod."""
+    created = {
+        (str(pod["metadata"].get("creationTimestamp")), str(pod["metadata"]["name"])): pod for pod in pods
+    }
+    if not created:
+        return None
+    pod = created[max(created)]
     names = [str(each.get("name")) for each in (pod.get("spec") or {}).get("containers") or ()]
-    return next((name for name in names if name in _OURS), names[0] if names else "")
-
-
-def _status_of(source: Source) -> Mapping[str, Any]:
-    statuses = status_of(source.pod).get("containerStatuses") or ()
-    return next((each for each in statuses if each.get("name") == source.container), {})
-
-
-def _state(source: Source) -> Mapping[str, Any]:
-    return _status_of(source).get("state") or {}
-
-
-def _last(source: Source) -> bool:
-    """Whether the container ran before and is about to be started again."""
-    return bool((_status_of(source).get("lastState") or {}).get("terminated"))
+    # Others may have put a container before ours.
+    return Source(pod, next((name for name in names if name in _OURS), names[0] if names else ""))
 
 
 def _runs(pod: Object) -> bool:
@@ -245,7 +241,3 @@ def _attempt(pod: Object) -> tuple[int, int]:
     """Returns generation and attempt that a pod belongs to; 0 where it says none."""
     labels = labels_of(pod)
     return number(labels, GENERATION_LABEL) or 0, number(labels, ATTEMPT_LABEL) or 0
-
-
-def _name(pod: Object) -> str:
-    return str(pod["metadata"]["name"])

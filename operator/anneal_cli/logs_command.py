@@ -1,4 +1,4 @@
-"""`anneal logs`: what the pods of a FineTuneJob print.
+"""`anneal logs`: what a pod of a FineTuneJob prints.
 
 Standard output gets the log alone; whose log it is goes to standard error.
 """
@@ -7,22 +7,21 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Sequence
 
-from anneal_api.errors import AnnealError, ExitCode, ObjectNotFound, RequestInvalid
+from anneal_api.errors import AnnealError, ExitCode, ObjectNotFound, RequestInvalid, ResourceUnavailable
+from anneal_api.status import Phase
 from anneal_cli.cluster_access import Cluster, ClusterChoice
 from anneal_cli.console import say
-from anneal_cli.job_pods import Choice, Source, choose, how_it_is, why_silent
+from anneal_cli.job_pods import Choice, Source, choose
 from anneal_cli.log_part import LogPart
-from anneal_cli.pod_logs import followed, followed_together, is_there
 from anneal_cli.seen_job import SeenJob
 from anneal_cli.wording import printable
-from anneal_operator.cluster.errors import Invalid, NotFound
+from anneal_operator.cluster.errors import Invalid, NotFound, Unavailable
 from anneal_operator.cluster.kinds import POD
-from anneal_operator.resources.names import UID_LABEL
-from anneal_operator.resources.ownership import Object
+from anneal_operator.resources.names import PART_LABEL, UID_LABEL
 
 _POLL_SECONDS = 2.0
+_LOOKS_AT_AN_END = 5
 _REPLICA_LOGS = "kubectl exec POD -c ray-worker -- sh -c 'tail /tmp/ray/session_latest/logs/serve/*.log'"
 
 
@@ -83,41 +82,32 @@ class _Logs:
         job, choice = self._look()
         if choice is None:
             raise _nothing_yet(job)
-        if not choice.sources:
+        if choice.source is None:
             raise _gone(job, choice)
-        several = len(choice.sources) > 1
-        silent = 0
-        for source in choice.sources:
-            self._introduce(choice, source)
-            if why := why_silent(source):
-                silent += 1
-                self._tell(f"{source.name} has printed nothing yet: {why}")
-                continue
-            with self._cluster.explained(self._name):
-                silent += not self._print_log(source, prefixed=several)
-        if choice.part is LogPart.SERVE:
-            self._tell(f"what replicas log themselves: {_REPLICA_LOGS}")
-        if silent == len(choice.sources):
-            raise _silent(job, choice)
+        self._introduce(job, choice, choice.source)
+        if why := choice.source.why_silent:
+            self._tell(f"{choice.source.name} has printed nothing yet: {why}")
+        elif self._print_log(choice.source, follow=False):
+            return
+        raise _silent(job, choice)
 
     def follow(self) -> None:
         """Prints what is there and what comes, until there is nothing more to come."""
         shown: set[str] = set()
         while True:
             job, choice = self._look()
-            if choice is not None and choice.part is LogPart.SERVE and (self._part or not shown):
-                self._follow_serving()
-                return
             source = self._next(choice, shown)
             if choice is not None and source is not None:
                 shown.add(source.uid)
-                self._introduce(choice, source)
-                with self._cluster.explained(self._name):
-                    _print(followed(self._cluster.reader, source, tail=self._tail))
-                if self._part is not None or self._attempt is not None:
+                self._introduce(job, choice, source)
+                printed = self._print_log(source, follow=True)
+                if self._part is not None or self._attempt is not None or choice.part is LogPart.SERVE:
+                    if not printed:
+                        raise _silent(job, choice)
                     return
                 continue
-            if job.has_settled or (self._attempt is not None and self._is_over(job)):
+            serves = choice is not None and choice.part is LogPart.SERVE and job.status.phase is Phase.READY
+            if (shown or not serves) and (job.has_settled or self._is_over(job)):
                 if not shown:
                     raise _nothing_yet(job) if choice is None else _gone(job, choice)
                 self._tell(f"{job.name} is {job.status.phase.value}: {_first_line(job)}")
@@ -126,38 +116,23 @@ class _Logs:
 
     def _next(self, choice: Choice | None, shown: set[str]) -> Source | None:
         """Returns the container to follow now; None: there is none yet, which is told."""
-        if choice is None or not choice.sources:
-            self._wait_for("its pod" if choice is None else f"the pod of {choice.words}")
+        if choice is None or choice.source is None:
+            self._tell(f"waiting for {'its pod' if choice is None else f'the pod of {choice.words}'}")
             return None
-        source = choice.sources[0]
+        source = choice.source
         if source.uid in shown:
             return None
-        if choice.part is LogPart.SERVE:
-            self._wait_for("the version to serve")
-            return None
-        if choice.part is LogPart.TRAIN and choice.remark:
-            self._wait_for("the driver: the Ray cluster starts")
-            return None
-        if why := why_silent(source):
-            self._wait_for(f"{source.name} ({choice.words}): {why}")
-            return None
-        return source
-
-    def _follow_serving(self) -> None:
-        def look() -> Sequence[Source]:
-            now = SeenJob.of(self._cluster.job(self._name))
-            found = choose(now, self._pods(now), LogPart.SERVE, None)
-            ready = [source for source in found.sources if not why_silent(source)] if found else []
-            if not ready:
-                self._wait_for("a replica's pod")
-            return ready
-
-        def began(source: Source) -> None:
-            self._introduce(Choice(LogPart.SERVE), source)
-
-        with self._cluster.explained(self._name):
-            lines = followed_together(self._cluster.reader, look, tail=self._tail, began=began)
-            _print(_prefix(line.pod) + line.text for line in lines)
+        if choice.part is LogPart.SERVE and shown:
+            self._tell("waiting for the version to serve")
+        elif choice.part is LogPart.TRAIN and choice.remark:
+            self._tell("waiting for the driver: the Ray cluster starts")
+        elif choice.part is LogPart.SERVE and choice.remark:
+            self._tell("waiting for a replica's pod")
+        elif why := source.why_silent:
+            self._tell(f"waiting for {source.name} ({choice.words}): {why}")
+        else:
+            return source
+        return None
 
     def _is_over(self, job: SeenJob) -> bool:
         """Whether the attempt that was asked for is behind."""
@@ -166,34 +141,64 @@ class _Logs:
 
     def _look(self) -> tuple[SeenJob, Choice | None]:
         job = SeenJob.of(self._cluster.job(self._name))
-        return job, choose(job, self._pods(job), self._part, self._attempt)
-
-    def _pods(self, job: SeenJob) -> list[Object]:
         with self._cluster.explained(self._name):
-            return self._cluster.reader.listed(POD, job.namespace, labels=f"{UID_LABEL}={job.uid}")[0]
+            pods, _ = self._cluster.reader.listed(POD, job.namespace, labels=f"{UID_LABEL}={job.uid}")
+        return job, choose(job, pods, self._part, self._attempt)
 
-    def _print_log(self, source: Source, *, prefixed: bool) -> bool:
+    def _print_log(self, source: Source, *, follow: bool) -> bool:
         """Prints a log, and returns whether it could be read."""
-        namespace = source.pod["metadata"]["namespace"]
-        lines = self._cluster.reader.log(namespace, source.name, source.container, tail=self._tail)
-        try:
-            _print((_prefix(source.name) + line for line in lines) if prefixed else lines)
-        except NotFound:
-            node = is_there(self._cluster.reader, source)
-            self._tell(f"the log of {source.name} is gone with its {'node' if node else 'pod'}")
-            return False
-        except Invalid as error:  # its container waits again since it was looked at
-            self._tell(f"the log of {source.name} cannot be read: {error.message}")
-            return False
+        reader, begun = self._cluster.reader, False
+        with self._cluster.explained(self._name):
+            try:
+                for line in reader.log(
+                    source.namespace, source.name, source.container, follow=follow, tail=self._tail
+                ):
+                    begun = True
+                    sys.stdout.buffer.write(line if line.endswith(b"\n") else line + b"\n")
+                    sys.stdout.buffer.flush()  # whoever reads it gets each line at once
+            except NotFound:
+                node = self._now(source) is not None
+                self._tell(f"the log of {source.name} is gone with its {'node' if node else 'pod'}")
+                return False
+            except Invalid as error:  # its container waits again since it was looked at
+                self._tell(f"the log of {source.name} cannot be read: {error.message}")
+                return False
+            except Unavailable as error:
+                if not begun:
+                    raise
+                raise _broken_off(source, f": {error.message}") from error
+            if follow and self._goes_on(source):
+                raise _broken_off(source)
         return True
 
-    def _introduce(self, choice: Choice, source: Source) -> None:
-        self._tell(f"{choice.words}: pod {source.name}, container {source.container}, {how_it_is(source)}")
+    def _goes_on(self, source: Source) -> bool:
+        """Whether a container runs on although its log has ended. That it has ended, its pod tells somewhat late."""
+        for _ in range(_LOOKS_AT_AN_END):
+            now = self._now(source)
+            if now is None or now.is_over or not source.running or now.running != source.running:
+                return False
+            time.sleep(_POLL_SECONDS)
+        return True
+
+    def _now(self, source: Source) -> Source | None:
+        """Returns a container as it is now; None: its pod is gone."""
+        try:
+            pod = self._cluster.reader.get(POD, source.namespace, source.name)
+        except NotFound:
+            return None
+        now = Source(pod, source.container)
+        return now if now.uid == source.uid else None
+
+    def _introduce(self, job: SeenJob, choice: Choice, source: Source) -> None:
+        self._tell(f"{choice.words}: pod {source.name}, container {source.container}, {source.standing}")
         if choice.remark:
             self._tell(choice.remark)
-
-    def _wait_for(self, what: str) -> None:
-        self._tell(f"waiting for {what}")
+        if choice.pods > 1:
+            selector = f"{UID_LABEL}={job.uid},{PART_LABEL}={choice.part}"
+            all_of_them = f"kubectl logs -n {job.namespace} -l {selector} -f --prefix"
+            self._tell(f"the newest of {choice.pods} replicas; all of them: {all_of_them}")
+        if choice.part is LogPart.SERVE:
+            self._tell(f"what replicas log themselves: {_REPLICA_LOGS}")
 
     def _tell(self, words: str) -> None:
         """Tells a person something, once."""
@@ -203,19 +208,16 @@ class _Logs:
         self._said = line
 
 
-def _print(lines: Iterable[bytes]) -> None:
-    """Prints a log as it is. Whoever reads it gets each line at once."""
-    for line in lines:
-        sys.stdout.buffer.write(line if line.endswith(b"\n") else line + b"\n")
-        sys.stdout.buffer.flush()
-
-
-def _prefix(pod: str) -> bytes:
-    return f"[{pod}] ".encode()
-
-
 def _first_line(job: SeenJob) -> str:
     return (job.status.message.splitlines() or [""])[0]
+
+
+def _broken_off(source: Source, why: str = "") -> AnnealError:
+    return ResourceUnavailable(
+        f"The log of {source.name} broke off while its container runs{why}.",
+        where=f"{source.namespace}/{source.name}",
+        remedy="Run the same command again, with --tail 100 to begin near the end.",
+    )
 
 
 def _nothing_yet(job: SeenJob) -> AnnealError:

@@ -7,15 +7,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from seen_jobs import gate_not_passed, job_body, pod, ready, run_of, training
+from seen_jobs import UID, gate_not_passed, job_body, pod, ready, run_of, training
 
-from anneal_api.errors import AnnealError, ExitCode, ObjectNotFound, RequestInvalid
-from anneal_cli import logs_command, pod_logs
+from anneal_api.errors import AnnealError, ExitCode, ObjectNotFound, RequestInvalid, ResourceUnavailable
+from anneal_cli import logs_command
 from anneal_cli.cluster_access import Cluster, ClusterChoice
-from anneal_cli.job_pods import Source
 from anneal_cli.log_part import LogPart
 from anneal_cli.logs_command import logs
-from anneal_cli.pod_logs import followed
 from anneal_operator.cluster.credentials import Credentials
 from anneal_operator.cluster.errors import ApiError, Forbidden, Invalid, NotFound, Unavailable
 from anneal_operator.cluster.kinds import FINE_TUNE_JOB, Kind
@@ -86,17 +84,18 @@ def test_prints_the_log_and_tells_whose_it_is(run: Run, capfdbinary: pytest.Capt
     out, err = capfdbinary.readouterr()
     assert out == b"step 1\n\xff\x1b[0m\n"
     assert err == b"reviews: train, attempt 2: pod submit-2, container submitter, running\n"
-    assert reader.asked == [{"container": "submitter", "tail": 20}]
+    assert reader.asked == [{"container": "submitter", "follow": False, "tail": 20}]
 
 
-def test_lines_of_several_pods_say_whose_they_are(
-    run: Run, capfdbinary: pytest.CaptureFixture[bytes]
+def test_of_several_replicas_the_newest_is_shown_and_all_are_named(
+    run: Run, capfd: pytest.CaptureFixture[str]
 ) -> None:
     pods = [pod(name, "serve", attempt=None, node="worker") for name in ("a", "b")]
-    assert run(Scripted(ready(), *pods, a=[[b"one\n"]], b=[[b"two\n"]])) is ExitCode.OK
-    out, err = capfdbinary.readouterr()
-    assert out == b"[a] one\n[b] two\n"
-    assert b"what replicas log themselves: kubectl exec POD -c ray-worker" in err
+    assert run(Scripted(ready(), *pods, b=[[b"two\n"]])) is ExitCode.OK
+    out, err = capfd.readouterr()
+    assert out == "two\n"
+    assert f"kubectl logs -n team-a -l anneal.dev/job-uid={UID},anneal.dev/part=serve -f --prefix" in err
+    assert "what replicas log themselves: kubectl exec POD -c ray-worker" in err
 
 
 def refused(run: Run, reader: Scripted, **options: Any) -> AnnealError:
@@ -141,49 +140,44 @@ def test_serving_belongs_to_no_attempt(run: Run) -> None:
         run(Scripted(ready()), part=LogPart.SERVE, attempt=1)
 
 
-def stamped(*lines: str) -> list[bytes]:
-    return [f"2026-03-02T14:00:0{number}.000000000Z {line}\n".encode() for number, line in enumerate(lines)]
-
-
-def test_a_log_goes_on_with_the_next_line_after_the_connection_broke() -> None:
-    one, two, three = stamped("one", "two", "three")
-    reader = Scripted(training(), pod("a", "finish"))
+def finishing(reader: Scripted, **state: Any) -> Callable[[], None]:
+    """Returns what happens when the container of a reader's only pod ends."""
 
     def end() -> None:
-        reader.pods[0]["status"]["phase"] = "Succeeded"
+        reader.pods[0]["status"]["containerStatuses"][0]["state"] = state or {"terminated": {"exitCode": 0}}
 
-    reader.logs = {"a": [[one, two, Unavailable("reset")], [Unavailable("refused")], [two, three, end]]}
-    source = Source(reader.pods[0], "finish")
-    waits: list[float] = []
-    lines = list(followed(reader, source, tail=9, sleep=waits.append))  # type: ignore[arg-type]
-    assert lines == [b"one\n", b"two\n", b"three\n"]
-    assert [(asked["tail"], asked["since"]) for asked in reader.asked] == [
-        (9, ""),
-        (None, "2026-03-02T14:00:01.000000000Z"),
-        (None, "2026-03-02T14:00:01.000000000Z"),
-    ]
-    assert waits == [1.0, 2.0]
+    return end
 
 
-def test_a_followed_log_ends_with_its_pod() -> None:
+def test_a_followed_log_ends_with_its_container(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
     reader = Scripted(training(), pod("a", "finish"))
-    source = Source(reader.pods[0], "finish")
-    reader.logs = {"a": [[*stamped("one"), reader.pods.clear]]}
-    assert list(followed(reader, source, tail=None)) == [b"one\n"]  # type: ignore[arg-type]
-    reader.logs = {"a": [[Forbidden("no right", code=403)]]}
-    with pytest.raises(Forbidden):
-        list(followed(reader, source, tail=None))  # type: ignore[arg-type]
-    reader.logs = {"a": [[NotFound('nodes "n" not found', code=404)]]}
-    reader.pods = [source.pod]
-    with pytest.raises(ApiError, match="the node of a is gone"):
-        list(followed(reader, source, tail=None))  # type: ignore[arg-type]
+    reader.logs = {"a": [[b"one\n", finishing(reader)]]}
+    assert run(reader, follow=True, part=LogPart.FINISH) is ExitCode.OK
+    assert reader.asked == [{"container": "finish", "follow": True, "tail": None}]
+    reader.logs = {"a": [[b"two\n", reader.pods.clear]]}
+    assert run(reader, follow=True, part=LogPart.FINISH) is ExitCode.OK
+    assert capfd.readouterr().out == "one\ntwo\n"
 
 
-def test_a_log_that_can_never_be_read_is_given_up() -> None:
-    reader = Scripted(training(), pod("a", "finish"))
-    reader.logs = {"a": [[Invalid("waiting to start", code=400)] for _ in range(100)]}
-    with pytest.raises(Invalid):
-        list(followed(reader, Source(reader.pods[0], "finish"), tail=None, sleep=lambda _: None))  # type: ignore[arg-type]
+def test_a_followed_log_that_breaks_off_is_told(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
+    for end in ([], [Unavailable("connection reset")]):
+        reader = Scripted(training(), pod("a", "finish"), a=[[b"one\n", *end]])
+        with pytest.raises(
+            ResourceUnavailable, match="The log of a broke off while its container runs"
+        ) as caught:
+            run(reader, follow=True, part=LogPart.FINISH)
+        assert "--tail" in caught.value.remedy
+        assert capfd.readouterr().out == "one\n"
+
+
+@pytest.mark.parametrize("follow", [False, True])
+def test_a_log_that_cannot_be_read_is_told(run: Run, follow: bool, capfd: pytest.CaptureFixture[str]) -> None:
+    reader = Scripted(training(), pod("a", "finish"), a=[[Forbidden("no right", code=403)]])
+    with pytest.raises(ResourceUnavailable, match="does not allow it: no right"):
+        run(reader, part=LogPart.FINISH, follow=follow)
+    reader.logs = {"a": [[Invalid("waiting to start", code=400)]]}
+    refused(run, reader, part=LogPart.FINISH, follow=follow)
+    assert "the log of a cannot be read: waiting to start" in capfd.readouterr().err
 
 
 def test_following_goes_from_part_to_part_until_the_job_has_settled(
@@ -200,9 +194,9 @@ def test_following_goes_from_part_to_part_until_the_job_has_settled(
         reader.pods = [pod("submit", "train", phase="Succeeded"), pod("finish", "finish", phase="Failed")]
 
     reader.logs = {
-        "prepare": [[*stamped("prepares"), train]],
-        "submit": [[*stamped("trains"), fail]],
-        "finish": [stamped("judges")],
+        "prepare": [[b"prepares\n", train]],
+        "submit": [[b"trains\n", fail]],
+        "finish": [[b"judges\n"]],
     }
     assert run(reader, follow=True) is ExitCode.OK
     out, err = capfd.readouterr()
@@ -230,7 +224,7 @@ def test_following_waits_for_the_driver_and_says_so(
     def end() -> None:
         reader.pods = [pod("submit", "train", attempt=2, phase="Succeeded")]
 
-    reader.logs = {"submit": [[*stamped("step 1"), end]]}
+    reader.logs = {"submit": [[b"step 1\n", end]]}
     assert run(reader, follow=True, part=LogPart.TRAIN) is ExitCode.OK
     out, err = capfd.readouterr()
     assert out == "step 1\n"
@@ -241,24 +235,19 @@ def test_following_waits_for_the_driver_and_says_so(
     ]
 
 
-def test_serving_is_followed_on_all_pods_until_ctrl_c(
+def test_serving_is_followed_once_a_replica_is_there(
     run: Run, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pods = [pod(name, "serve", attempt=None, node="worker") for name in ("a", "b")]
-    reader = Scripted(ready(), *pods)
-    looked = []
+    reader = Scripted(ready(), pod("head", "serve", attempt=None, node="head"))
+    worker = pod("a", "serve", attempt=None, node="worker")
+    monkeypatch.setattr(time, "sleep", lambda _: reader.pods.append(worker))
 
-    def listed(*_: object, labels: str) -> tuple[list[dict[str, Any]], str]:
-        del labels
-        looked.append(1)
-        if len(looked) > 2:
-            raise KeyboardInterrupt
-        return reader.pods, "1"
+    def stop() -> None:
+        raise KeyboardInterrupt
 
-    reader.logs = {"a": [[*stamped("one"), reader.pods.clear]], "b": [[*stamped("two"), reader.pods.clear]]}
-    reader.listed = listed  # type: ignore[method-assign]
-    monkeypatch.setattr(pod_logs, "_LOOK_SECONDS", 0.3)
+    reader.logs = {"a": [[b"one\n", stop]]}
     assert run(reader, follow=True) is ExitCode.INTERRUPTED
     out, err = capfd.readouterr()
-    assert sorted(out.splitlines()) == ["[a] one", "[b] two"]
+    assert out == "one\n"
+    assert "waiting for a replica's pod" in err
     assert "serve: pod a, container ray-worker, running" in err
