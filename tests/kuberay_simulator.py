@@ -25,7 +25,7 @@ from kuberay_source import kuberay_folder
 from operator_world import install_crd
 from simulated_reports import STAGES, SimulatedStore, now
 
-from anneal_operator.cluster.credential_sources import from_kubeconfig
+from anneal_operator.cluster.credentials import from_kubeconfig
 from anneal_operator.cluster.kinds import CONFIG_MAP, JOB, OURS, POD, RAY_JOB, RAY_SERVICE, Kind
 from anneal_operator.cluster.sessions import session
 from anneal_operator.resources.names import (
@@ -96,7 +96,7 @@ class KubeRaySimulator:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[KubeRaySimulator]:
         """Works while the block runs. What went wrong in it is raised at the end."""
-        self._session = session(from_kubeconfig([self.server.kubeconfig]))
+        self._session = session(from_kubeconfig(self.server.kubeconfig))
         self._session.headers["User-Agent"] = "simulator"
         watches = [asyncio.create_task(self._watch(kind)) for kind in (JOB, RAY_JOB, RAY_SERVICE)]
         try:

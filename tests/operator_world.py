@@ -19,8 +19,7 @@ from anneal_operator.cluster.audit import CacheAudit
 from anneal_operator.cluster.cache import Cache, JobKey
 from anneal_operator.cluster.client import Client
 from anneal_operator.cluster.clock import SystemClock
-from anneal_operator.cluster.credential_sources import from_kubeconfig
-from anneal_operator.cluster.credentials import Credentials
+from anneal_operator.cluster.credentials import Credentials, from_kubeconfig
 from anneal_operator.cluster.kinds import FINE_TUNE_JOB, WATCHED
 from anneal_operator.cluster.queue import WorkQueue
 from anneal_operator.cluster.retries import Backoff
@@ -81,7 +80,7 @@ def remove_crd(server: ApiServer, name: str) -> None:
 
 def credentials_of(server: ApiServer) -> Credentials:
     """Returns the credentials of a server's administrator."""
-    return from_kubeconfig([server.kubeconfig])
+    return from_kubeconfig(server.kubeconfig)
 
 
 def writes(server: ApiServer, namespace: str, *, agent: str = _AGENT) -> list[tuple[str, str, str]]:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from anneal_api.errors import AnnealError, ObjectNotFound, RequestInvalid, ResourceUnavailable
 from anneal_cli.cluster_reader import ClusterReader, UnknownKind
-from anneal_operator.cluster.credential_sources import find_credentials
 from anneal_operator.cluster.errors import ApiError, Forbidden, Unauthorized, Unavailable
 from anneal_operator.cluster.kinds import FINE_TUNE_JOB
 from anneal_operator.resources.ownership import Object
@@ -61,9 +60,8 @@ class Cluster:
                 where="--namespace",
                 remedy="`kubectl get namespaces` lists them.",
             )
-        credentials = find_credentials(kubeconfig=choice.kubeconfig, context=choice.context)
-        namespace = choice.namespace or credentials.namespace or _DEFAULT_NAMESPACE
-        return cls(ClusterReader(credentials), namespace)
+        reader = ClusterReader(choice.kubeconfig, choice.context)
+        return cls(reader, choice.namespace or reader.namespace or _DEFAULT_NAMESPACE)
 
     def job(self, name: str) -> Object:
         """Returns a FineTuneJob as it is now.
@@ -94,7 +92,7 @@ class Cluster:
             raise self._explained(error, job) from error
 
     def _explained(self, error: ApiError, job: str) -> AnnealError:
-        server, source = self.reader.credentials.server, self.reader.credentials.source
+        server, source = self.reader.server, self.reader.source
         if isinstance(error, UnknownKind):
             return ObjectNotFound(
                 "The cluster does not know FineTuneJobs.",
@@ -125,7 +123,7 @@ class Cluster:
         )
 
     def _out_of_reach(self, error: ApiError) -> AnnealError:
-        server, source = self.reader.credentials.server, self.reader.credentials.source
+        server, source = self.reader.server, self.reader.source
         if isinstance(error.__cause__, ssl.SSLCertVerificationError):
             return ResourceUnavailable(
                 f"The certificate of the cluster cannot be trusted: {error.message}.",

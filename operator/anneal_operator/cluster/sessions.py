@@ -25,5 +25,4 @@ def session(credentials: Credentials) -> aiohttp.ClientSession:
         connector=connector,
         headers={"User-Agent": _AGENT, "Accept": "application/json"},
         middlewares=(authorize,),
-        proxy=credentials.proxy,
     )

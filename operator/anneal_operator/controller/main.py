@@ -15,7 +15,7 @@ from random import Random
 
 from anneal_api.errors import AnnealError, ExitCode
 from anneal_operator.cluster.clock import SystemClock
-from anneal_operator.cluster.credential_sources import find_credentials
+from anneal_operator.cluster.credentials import find_credentials
 from anneal_operator.cluster.lease import LeaseLost
 from anneal_operator.controller.logs import configure
 from anneal_operator.controller.manager import KindsChanged, Manager, OutOfReach

@@ -25,8 +25,7 @@ from ruamel.yaml import YAML
 from anneal_api.attempt import Part
 from anneal_api.status import Run
 from anneal_operator.cluster.clock import SystemClock
-from anneal_operator.cluster.credential_sources import from_kubeconfig
-from anneal_operator.cluster.credentials import Credentials
+from anneal_operator.cluster.credentials import Credentials, from_kubeconfig
 from anneal_operator.cluster.kinds import LEASE, WATCHED
 from anneal_operator.controller.manager import Manager
 from anneal_operator.controller.metrics import Metrics
@@ -227,7 +226,7 @@ class Operator:
         kubeconfig["users"][0]["user"] = {"token": answer["status"]["token"]}
         file = folder / "kubeconfig"
         file.write_text(json.dumps(kubeconfig))
-        return from_kubeconfig([file])
+        return from_kubeconfig(file)
 
     def create(self, body: dict[str, Any]) -> str:
         """Makes an object in its name and returns what kubectl prints."""

@@ -100,7 +100,7 @@ def followed(jobs: Jobs, anneal: Anneal, *arguments: str, **simulated: Any) -> t
 
 
 def test_a_job_is_followed_until_it_serves(jobs: Jobs, anneal: Anneal) -> None:
-    code, out, err = followed(jobs, anneal, pace=0.2)
+    code, out, err = followed(jobs, anneal, pace=0.8)
     assert (code, err) == (ExitCode.OK, "")
     way, _, view = out.partition("\nreviews  text-classification  ")
     phases = list(dict.fromkeys(line.split()[1] for line in way.splitlines()))

@@ -13,7 +13,6 @@ from anneal_api.errors import ObjectNotFound, ResourceUnavailable
 from anneal_cli.cluster_access import Cluster
 from anneal_cli.cluster_reader import UnknownKind
 from anneal_cli.following import GIVE_UP_SECONDS, job_changes
-from anneal_operator.cluster.credentials import Credentials
 from anneal_operator.cluster.errors import ApiError, Expired, Forbidden, Unauthorized, Unavailable
 
 Step = ApiError | tuple[str, int] | Callable[[], None]
@@ -28,12 +27,13 @@ class Scripted:
     """
 
     def __init__(self, lists: list[int | ApiError], *watches: list[Step]) -> None:
-        self.credentials = Credentials(server="http://cluster", source="context here")
+        self.server, self.source = "http://cluster", "context here"
         self.lists, self.watches = lists, list(watches)
         self.watched_from: list[str] = []
         self.time = 0.0
         self.waits: list[float] = []
         self.told: list[str] = []
+        self.seconds: list[int] = []
 
     def listed(self, *_: object, **__: object) -> tuple[list[dict[str, Any]], str]:
         found = self.lists.pop(0)
@@ -41,8 +41,11 @@ class Scripted:
             raise found
         return ([] if found < 0 else [body(found)]), str(abs(found))
 
-    def changes(self, *arguments: Any, connected: Callable[[], None]) -> Iterator[tuple[str, dict[str, Any]]]:
+    def changes(
+        self, *arguments: Any, connected: Callable[[], None], seconds: int = 290
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
         self.watched_from.append(arguments[3])
+        self.seconds.append(seconds)
         steps = self.watches.pop(0)
         if steps and isinstance(steps[0], ApiError):
             raise steps[0]

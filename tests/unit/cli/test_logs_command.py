@@ -14,7 +14,6 @@ from anneal_cli import logs_command
 from anneal_cli.cluster_access import Cluster, ClusterChoice
 from anneal_cli.log_part import LogPart
 from anneal_cli.logs_command import logs
-from anneal_operator.cluster.credentials import Credentials
 from anneal_operator.cluster.errors import ApiError, Forbidden, Invalid, NotFound, Unavailable
 from anneal_operator.cluster.kinds import FINE_TUNE_JOB, Kind
 
@@ -32,7 +31,7 @@ class Scripted:
     """
 
     def __init__(self, job: dict[str, Any], *pods: dict[str, Any], **logs: list[Log]) -> None:
-        self.credentials = Credentials(server="http://cluster", source="context here")
+        self.server, self.source = "http://cluster", "context here"
         self.job, self.pods, self.logs = job, list(pods), logs
         self.asked: list[dict[str, Any]] = []
 

@@ -48,7 +48,7 @@ def ended_with(*arguments: str) -> tuple[int, set[str]]:
 def test_validate_imports_nothing_heavy(write: Callable[..., Path], good: str) -> None:
     modules = modules_after("validate", str(write(good)))
     assert "pydantic" in modules
-    assert not modules & HEAVY
+    assert not modules & (HEAVY | {"kubernetes"})
 
 
 def test_the_definition_is_printed_without_anything_heavy() -> None:
@@ -56,16 +56,26 @@ def test_the_definition_is_printed_without_anything_heavy() -> None:
 
 
 @pytest.mark.parametrize("command", ["status", "logs"])
-def test_asking_a_cluster_needs_nothing_but_the_base_install(command: str, tmp_path: Path) -> None:
+def test_asking_a_cluster_needs_the_package_kubernetes_alone(command: str, tmp_path: Path) -> None:
     missing = str(tmp_path / "kubeconfig")
     code, modules = ended_with(command, "reviews", "--kubeconfig", missing)
     assert code == ExitCode.RESOURCE_UNAVAILABLE
-    assert not modules & (HEAVY | {"aiohttp", "kopf", "asyncio", "prometheus_client"})
+    assert "kubernetes" in modules
+    assert not modules & (HEAVY | {"aiohttp", "kopf", "prometheus_client"})
+
+
+def test_without_the_package_kubernetes_it_is_said_how_to_install_it() -> None:
+    without = "import sys; sys.modules['kubernetes'] = None; sys.argv = ['anneal', 'status']"
+    command = [sys.executable, "-c", f"{without}; from anneal_cli.app import main; main()"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (ExitCode.RESOURCE_UNAVAILABLE, "")
+    assert "Run `pip install 'anneal[cluster]'`." in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("option", ["--help", "--version"])
 def test_help_and_version_do_not_even_load_the_schema(option: str) -> None:
-    assert not modules_after(option) & (HEAVY | {"pydantic", "ruamel"})
+    assert not modules_after(option) & (HEAVY | {"pydantic", "ruamel", "kubernetes"})
 
 
 def test_the_package_runs_as_a_module() -> None:
