@@ -8,6 +8,7 @@ from random import Random
 
 from anneal_api.errors import ObjectNotFound
 from anneal_cli.cluster_access import Cluster, no_such_job
+from anneal_cli.cluster_reader import WATCH_SECONDS
 from anneal_operator.cluster.errors import ApiError, Expired, Transient, Unauthorized
 from anneal_operator.cluster.kinds import FINE_TUNE_JOB
 from anneal_operator.cluster.retries import Backoff
@@ -25,6 +26,7 @@ def job_changes(
     name: str,
     *,
     lost: Callable[[ApiError | None], None],
+    quiet_seconds: Callable[[Object], int | None] = lambda _: None,
     sleep: Callable[[float], None] = time.sleep,
     monotonic: Callable[[], float] = time.monotonic,
     random: Random | None = None,
@@ -35,6 +37,7 @@ def job_changes(
         cluster: The cluster.
         name: Name of the job.
         lost: Told when the connection is lost, with the reason, and None when it is there.
+        quiet_seconds: Returns after how long without a change a job is yielded as it is; None: never.
         sleep: Waits.
         monotonic: Tells seconds since some moment.
         random: Chance, for the waits between tries.
@@ -45,9 +48,7 @@ def job_changes(
     """
     random = random or Random()  # noqa: S311  # spreads waits, hides nothing
     with cluster.explained(name):
-        body, version = _read(cluster, name)
-    if body is None:
-        raise no_such_job(name, cluster.namespace)
+        body, version = _read(cluster, name, no_such_job(name, cluster.namespace))
     yield body
     failures, lost_at = 0, monotonic()
 
@@ -60,18 +61,19 @@ def job_changes(
         began = monotonic()
         try:
             if not version:
-                body, version = _read(cluster, name)
-                if body is None:
-                    raise _deleted(name, cluster.namespace)
+                body, version = _read(cluster, name, _deleted(name, cluster.namespace))
                 yield body
-            changes = cluster.reader.changes(
-                FINE_TUNE_JOB, cluster.namespace, name, version, connected=connected
-            )
-            for happened, body in changes:
-                if happened == "DELETED":
-                    raise _deleted(name, cluster.namespace)
-                version = str(body["metadata"]["resourceVersion"])
-                if happened in {"ADDED", "MODIFIED"}:
+            quiet = quiet_seconds(body)
+            for newer, changed in _watched(cluster, name, version, quiet, connected):
+                version = newer
+                if changed is None:
+                    continue
+                body = changed
+                yield body
+                if quiet_seconds(body) != quiet:
+                    break
+            else:
+                if quiet is not None:
                     yield body
             # The server ends a watch now and then. One that it ends at once must not become a busy loop.
             sleep(max(_SHORTEST_WATCH_SECONDS - (monotonic() - began), 0.0))
@@ -88,14 +90,29 @@ def job_changes(
             sleep(_BACKOFF.delay(failures, random, at_least=error.retry_after or 0.0))
 
 
-def _read(cluster: Cluster, name: str) -> tuple[Object | None, str]:
-    """Returns a job, None where there is none, and the version to watch from.
+def _watched(
+    cluster: Cluster, name: str, version: str, quiet: int | None, connected: Callable[[], None]
+) -> Iterator[tuple[str, Object | None]]:
+    """Yields the version to go on from with what the job has become; None where that is the same."""
+    seconds = quiet or WATCH_SECONDS
+    for happened, body in cluster.reader.changes(
+        FINE_TUNE_JOB, cluster.namespace, name, version, connected=connected, seconds=seconds
+    ):
+        if happened == "DELETED":
+            raise _deleted(name, cluster.namespace)
+        yield str(body["metadata"]["resourceVersion"]), body if happened in {"ADDED", "MODIFIED"} else None
+
+
+def _read(cluster: Cluster, name: str, absent: ObjectNotFound) -> tuple[Object, str]:
+    """Returns a job and the version to watch from.
 
     It is the version of the list: the job's own may be too old to watch from when it has not changed for hours.
     """
     fields = f"metadata.name={name}"
     found, version = cluster.reader.listed(FINE_TUNE_JOB, cluster.namespace, fields=fields)
-    return (found[0] if found else None), version
+    if not found:
+        raise absent
+    return found[0], version
 
 
 def _deleted(name: str, namespace: str) -> ObjectNotFound:

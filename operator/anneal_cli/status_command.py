@@ -15,11 +15,13 @@ from anneal_api.errors import ExitCode, RequestInvalid
 from anneal_cli.cluster_access import Cluster, ClusterChoice
 from anneal_cli.console import say
 from anneal_cli.following import job_changes
+from anneal_cli.reported_progress import ReportedProgress
 from anneal_cli.seen_job import SeenJob
 from anneal_cli.status_follower import Follower, JsonFollower, LineFollower, LiveFollower
 from anneal_cli.status_view import job_view, phase_style, show
 from anneal_cli.wording import Times, printable
 from anneal_operator.cluster.kinds import FINE_TUNE_JOB
+from anneal_operator.resources.ownership import Object
 
 
 def status(
@@ -76,6 +78,11 @@ def status(
 def _follow(cluster: Cluster, name: str, *, as_json: bool, console: Console) -> ExitCode:
     follower: Follower
     job = None
+    reported = ReportedProgress(cluster.reader)
+
+    def quiet_seconds(body: Object) -> int | None:
+        return None if as_json else reported.seconds(SeenJob.of(body))
+
     with ExitStack() as stack:
         if as_json:
             follower = JsonFollower(console)
@@ -86,8 +93,8 @@ def _follow(cluster: Cluster, name: str, *, as_json: bool, console: Console) -> 
             follower = LineFollower(console)
         interrupted = False
         try:
-            for body in job_changes(cluster, name, lost=follower.lost):
-                job = SeenJob.of(body)
+            for body in job_changes(cluster, name, lost=follower.lost, quiet_seconds=quiet_seconds):
+                job = SeenJob.of(body) if as_json else reported.newest(SeenJob.of(body))
                 follower.saw(job)
                 if job.has_settled:
                     break

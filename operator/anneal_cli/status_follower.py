@@ -58,7 +58,9 @@ class LiveFollower:
 
     def saw(self, job: SeenJob) -> None:
         """Shows how the job is now."""
-        self._job, self._seen_at = job, time.monotonic()
+        if self._job is None or job.status.progress != self._job.status.progress:
+            self._seen_at = time.monotonic()
+        self._job = job
 
     def lost(self, error: ApiError | None) -> None:
         """Shows that the connection is lost, or that it is there."""

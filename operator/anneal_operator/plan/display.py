@@ -49,13 +49,23 @@ def progress_of(standing: Standing, report: PartReport | None, before: Progress 
     if report is None:
         idle = standing.phase in {Phase.PENDING, Phase.SUSPENDED} or not standing.part.is_known
         return (before or Progress(percent=0)) if idle else Progress(percent=_BEGINS_AT[standing.part])
+    return reported_progress(standing.part, report)
+
+
+def reported_progress(part: Part, report: PartReport) -> Progress:
+    """Returns how far a job is by what the part that it is at reports.
+
+    Args:
+        part: The part.
+        report: What it last reported.
+    """
     stage = shortened(report.stage, _LONGEST_NAME)
     training = report.progress if report.part is Part.TRAIN else None
     if training is None:
-        return Progress(percent=_percent(standing.part, _share_of_stages(report)), stage=stage)
+        return Progress(percent=_percent(part, _share_of_stages(report)), stage=stage)
     step, total = count(training.step), count(training.total_steps)
     return Progress(
-        percent=_percent(standing.part, step / total if total else 0.0),
+        percent=_percent(part, step / total if total else 0.0),
         stage=stage,
         step=step,
         totalSteps=total,

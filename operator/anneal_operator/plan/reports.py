@@ -15,11 +15,24 @@ def report_of(observed: Observed, generation: int, attempt: int, part: Part) -> 
     Only a report that names the very job, generation, attempt and part counts.
     """
     board = observed.child("ConfigMap", attempt_name(observed.name, generation, attempt))
-    report = _read(board, part) if board is not None else None
+    return report_in(board, observed.uid, generation, attempt, part) if board is not None else None
+
+
+def report_in(board: Object, uid: str, generation: int, attempt: int, part: Part) -> PartReport | None:
+    """Returns what a part of an attempt last wrote into the attempt's ConfigMap; None where nothing of it counts.
+
+    Args:
+        board: The ConfigMap.
+        uid: UID of the job.
+        generation: Generation that the attempt belongs to.
+        attempt: Number of the attempt.
+        part: The part.
+    """
+    report = _read(board, part)
     if report is None:
         return None
     told = (report.job_uid, report.generation, report.attempt, report.part)
-    return report if told == (observed.uid, generation, attempt, part) else None
+    return report if told == (uid, generation, attempt, part) else None
 
 
 def reports_of(observed: Observed, generation: int, attempt: int) -> dict[Part, PartReport]:

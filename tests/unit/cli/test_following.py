@@ -42,7 +42,7 @@ class Scripted:
         return ([] if found < 0 else [body(found)]), str(abs(found))
 
     def changes(
-        self, *arguments: Any, connected: Callable[[], None], seconds: int = 290
+        self, *arguments: Any, connected: Callable[[], None], seconds: int
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         self.watched_from.append(arguments[3])
         self.seconds.append(seconds)
@@ -60,13 +60,16 @@ class Scripted:
         self.waits.append(seconds)
         self.time += seconds
 
-    def follow(self, most: int = 100) -> list[int]:
+    def follow(
+        self, most: int = 100, quiet_seconds: Callable[[Any], int | None] = lambda _: None
+    ) -> list[int]:
         """Returns the versions that a follower saw, at most so many."""
         found: list[int] = []
         follower = job_changes(
             Cluster(self, "team-a"),  # type: ignore[arg-type]
             "reviews",
             lost=lambda error: self.told.append(error.message if error else "there"),
+            quiet_seconds=quiet_seconds,
             sleep=self.sleep,
             monotonic=lambda: self.time,
             random=Random(1),
@@ -147,3 +150,18 @@ def test_gives_up_after_a_long_outage() -> None:
     with pytest.raises(ResourceUnavailable, match="refused"):
         script.follow()
     assert GIVE_UP_SECONDS < script.time < 2 * GIVE_UP_SECONDS
+
+
+def test_a_job_that_does_not_change_is_shown_again_where_that_is_asked_for() -> None:
+    script = Scripted([5], [("BOOKMARK", 7)], [("MODIFIED", 8), ("BOOKMARK", 9)], [("MODIFIED", 10)])
+    found = script.follow(5, lambda body: 5 if int(body["metadata"]["resourceVersion"]) < 10 else None)
+    assert found == [5, 5, 8, 8, 10]
+    assert script.watched_from == ["5", "7", "9"]
+    assert script.seconds == [5, 5, 5]
+
+
+def test_a_watch_is_as_long_as_the_job_calls_for() -> None:
+    script = Scripted([5], [("MODIFIED", 6), ("MODIFIED", 7)], [("MODIFIED", 8)], [("MODIFIED", 9)])
+    quiet = {5: None, 6: 5, 8: None}
+    assert script.follow(4, lambda body: quiet.get(int(body["metadata"]["resourceVersion"]))) == [5, 6, 8, 9]
+    assert script.seconds == [290, 5, 290]
