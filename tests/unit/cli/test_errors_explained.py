@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -203,6 +204,7 @@ def test_a_library_that_never_comes_back_does_not_keep_a_command() -> None:
     with started(_HANGS) as process:
         assert process.stdout is not None
         process.stdout.readline()
+        time.sleep(0.5)  # by now it is in the library
         process.terminate()
         _, err = process.communicate(timeout=120)
     assert process.returncode == ExitCode.INTERRUPTED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -98,3 +99,15 @@ def test_the_next_part_asks_the_hub_for_the_commit_and_not_for_the_branch():
 @pytest.mark.parametrize("revision", ["sha256:00", "models 1.0 sha256:00"])
 def test_a_folder_has_no_commit_to_ask_for(revision):
     assert pinned(ModelSource(source="pkg://models/bert"), revision).revision == "main"
+
+
+def test_a_job_goes_on_from_the_preflight_of_an_earlier_release(tmp_path: Path) -> None:
+    """Such a preflight tried no architecture, and left no word of one."""
+    from anneal_trainer.architecture.traits import TRAITS_FILE, Traits
+    from anneal_trainer.pipeline import Pipeline
+
+    under_way = SimpleNamespace(results={"preflight": SimpleNamespace(folder=tmp_path)})
+    assert Pipeline._traits(under_way) == Traits()  # type: ignore[arg-type]
+    found = Traits(pads=False)
+    (tmp_path / TRAITS_FILE).write_text(found.model_dump_json())
+    assert Pipeline._traits(under_way) == found  # type: ignore[arg-type]
