@@ -118,7 +118,7 @@ def test_a_job_is_followed_until_it_serves(jobs: Jobs, anneal: Anneal) -> None:
 
 
 def test_programs_follow_line_by_line(jobs: Jobs, anneal: Anneal) -> None:
-    code, out, err = followed(jobs, anneal, "-o", "json", pace=0.2)
+    code, out, err = followed(jobs, anneal, "-o", "json", pace=0.8)
     assert (code, err) == (ExitCode.OK, "")
     records = [json.loads(line) for line in out.splitlines()]
     assert records[-1]["status"]["phase"] == "Ready"
