@@ -18,11 +18,11 @@ from model_controllers import PARTS, START, ModelControllers
 from anneal_api.identity import API_VERSION, KIND
 from anneal_api.status import FineTuneJobStatus, read_status
 from anneal_operator.plan.actions import Apply, Create, Delete, Plan, SetFinalizer
-from anneal_operator.plan.decide import plan
 from anneal_operator.plan.liveness import Timers, facts
-from anneal_operator.plan.moments import written
+from anneal_operator.plan.observations import has_ended
 from anneal_operator.plan.observed import Observed
-from anneal_operator.plan.workloads import has_ended
+from anneal_operator.plan.plan import plan
+from anneal_operator.plan.timestamps import format_time
 from anneal_operator.resources.names import (
     ATTEMPT_LABEL,
     FINALIZER,
@@ -94,7 +94,7 @@ class ModelCluster(ModelControllers):
                 "namespace": "default",
                 "uid": "uid1",
                 "generation": 1,
-                "creationTimestamp": written(START),
+                "creationTimestamp": format_time(START),
             },
             "spec": _copied(dict(spec)),
         }
@@ -270,7 +270,7 @@ class ModelCluster(ModelControllers):
         new["metadata"] |= {
             "uid": f"child{self._uids}",
             "generation": 1,
-            "creationTimestamp": written(self.now),
+            "creationTimestamp": format_time(self.now),
         }
         assert new["metadata"]["ownerReferences"][0]["uid"] == "uid1"
         self.objects[key] = new
@@ -338,7 +338,7 @@ class ModelCluster(ModelControllers):
     def delete_job(self) -> None:
         """Deletes the job, as kubectl does."""
         assert self.job is not None
-        self.job["metadata"].setdefault("deletionTimestamp", written(self.now))
+        self.job["metadata"].setdefault("deletionTimestamp", format_time(self.now))
         if not self.job["metadata"].get("finalizers"):
             self._collect_garbage()
 

@@ -10,8 +10,8 @@ from typing import Any
 from model_results import content_of, failure, published
 
 from anneal_api.attempt import Part
-from anneal_operator.plan.moments import written
-from anneal_operator.plan.workloads import has_ended
+from anneal_operator.plan.observations import has_ended
+from anneal_operator.plan.timestamps import format_time
 from anneal_operator.resources.names import (
     ATTEMPT_LABEL,
     GENERATION_LABEL,
@@ -56,7 +56,7 @@ class ModelControllers:
     @property
     def node_time(self) -> str:
         """The time as nodes, pods and controllers write it."""
-        return written(self.now + timedelta(seconds=self.nodes_ahead))
+        return format_time(self.now + timedelta(seconds=self.nodes_ahead))
 
     def tick(self, seconds: float) -> None:
         """Lets time pass."""
@@ -66,7 +66,7 @@ class ModelControllers:
     def remove(self, kind: str, name: str) -> None:
         """Deletes a child. A RayJob, which KubeRay's finalizer holds, and pods take a moment."""
         live = self.objects[kind, name]
-        live["metadata"]["deletionTimestamp"] = written(self.now)
+        live["metadata"]["deletionTimestamp"] = format_time(self.now)
         if kind != "RayJob":
             del self.objects[kind, name]
             self._end_pods(live)
@@ -120,7 +120,7 @@ class ModelControllers:
             "metadata": {
                 "name": f"{name}-pod",
                 "labels": dict(labels),
-                "creationTimestamp": written(self.now),
+                "creationTimestamp": format_time(self.now),
                 "uid": f"pod-{body['metadata']['uid']}",
             },
             "spec": {"containers": [{"name": container, "resources": {"limits": {"memory": "4Gi"}}}]},
@@ -213,7 +213,7 @@ class ModelControllers:
 
     def _end_pods(self, body: Mapping[str, Any]) -> None:
         for pod in self.pods_of(body):
-            pod["metadata"]["deletionTimestamp"] = written(self.now + timedelta(seconds=30))
+            pod["metadata"]["deletionTimestamp"] = format_time(self.now + timedelta(seconds=30))
 
     def pods_of(self, body: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Returns the pods of a Job or RayJob."""

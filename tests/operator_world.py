@@ -23,10 +23,10 @@ from anneal_operator.cluster.credentials import Credentials, from_kubeconfig
 from anneal_operator.cluster.kinds import FINE_TUNE_JOB, WATCHED
 from anneal_operator.cluster.queue import WorkQueue
 from anneal_operator.cluster.retries import Backoff
-from anneal_operator.controller.announcements import Announcer
+from anneal_operator.controller.event_recorder import EventRecorder
+from anneal_operator.controller.job_view import Observer
 from anneal_operator.controller.manager import Manager
 from anneal_operator.controller.metrics import Metrics
-from anneal_operator.controller.observation import Observer
 from anneal_operator.controller.probes import Probes
 from anneal_operator.controller.reconcile import Reconciler, Result
 from anneal_operator.controller.settings_from_env import ProcessSettings
@@ -302,7 +302,7 @@ async def operator_parts(
         cache,
         queue,
         observer,
-        Announcer(client, clock, "test"),
+        EventRecorder(client, clock, "test"),
         plan=plan,
         clock=clock,
         retried=retried.append,

@@ -26,7 +26,7 @@ from anneal_operator.plan.observed import Observed
 from anneal_operator.settings import Settings
 try:
     plan = importlib.import_module("anneal_operator.plan.plan").plan
-except ModuleNotFoundError:
+except ModuleNotFoundError:  # as it was called earlier
     plan = importlib.import_module("anneal_operator.plan.decide").plan
 try:
     liveness = importlib.import_module("anneal_operator.plan.liveness")

@@ -148,7 +148,7 @@ def ready() -> dict[str, Any]:
         conditions=[
             condition("Valid", "True", "Accepted", "The manifest can be carried out."),
             condition("Ready", "True", "Serving", "v1 answers at http://reviews.team-a.svc."),
-            condition("Failed", "False", "Done", "Nothing failed."),
+            condition("Failed", "False", "Completed", "Nothing failed."),
         ],
     )
 

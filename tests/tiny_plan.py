@@ -18,7 +18,7 @@ from anneal_api.status import (
     Run,
     StatusReason,
 )
-from anneal_operator.plan.actions import Action, Announcement, Apply, Create, Delete, Plan, SetFinalizer
+from anneal_operator.plan.actions import Action, Apply, Create, Delete, Event, Plan, SetFinalizer
 from anneal_operator.plan.observed import Observed
 from anneal_operator.resources.names import generation_name, labels, part_name
 
@@ -33,7 +33,7 @@ def tiny_plan(observed: Observed) -> Plan:
         return Plan(status=None, actions=(SetFinalizer(present=False),))
     before = FineTuneJobStatus.model_validate(observed.job.get("status") or {})
     run = before.run
-    announcements: tuple[Announcement, ...] = ()
+    events: tuple[Event, ...] = ()
     if run is None or run.generation != observed.generation:
         now = observed.now.strftime("%Y-%m-%dT%H:%M:%SZ")
         run = Run(
@@ -44,7 +44,7 @@ def tiny_plan(observed: Observed) -> Plan:
             startedAt=now,
             partStartedAt=now,
         )
-        announcements = (Announcement(False, StatusReason.RUNNING, f"generation {run.generation} begins"),)
+        events = (Event(False, StatusReason.RUNNING, f"generation {run.generation} begins"),)
     name = part_name(observed.name, run.generation, run.attempt, run.part)
     job = observed.child("Job", name)
     actions: list[Action] = [SetFinalizer(present=hold)]
@@ -71,7 +71,7 @@ def tiny_plan(observed: Observed) -> Plan:
             conditions=[_progressing(before, observed, reason, message)],
         ),
         actions=tuple(actions),
-        announcements=announcements,
+        events=events,
     )
 
 
@@ -83,7 +83,7 @@ def _state(observed: Observed, job: Any) -> tuple[Phase, StatusReason, str]:
     if job is not None and any(
         c["type"] == "Complete" for c in (job.get("status") or {}).get("conditions") or ()
     ):
-        return Phase.SUCCEEDED, StatusReason.DONE, "done"
+        return Phase.SUCCEEDED, StatusReason.COMPLETED, "done"
     return Phase.PREPARING, StatusReason.RUNNING, "knows KubeRay" if observed.kuberay else "runs"
 
 

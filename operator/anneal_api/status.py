@@ -65,15 +65,15 @@ class StatusReason(OpenWord):
 
     # on the way
     ACCEPTED = "Accepted"
-    NOT_YET = "NotYet"
+    PENDING = "Pending"
     RUNNING = "Running"
-    DONE = "Done"
+    COMPLETED = "Completed"
     QUEUED = "Queued"
     SUSPENDED = "Suspended"
     RETRYING = "Retrying"
     DEPLOYING = "Deploying"
     SERVING = "Serving"
-    NOT_ASKED_FOR = "NotAskedFor"
+    NOT_REQUESTED = "NotRequested"
     OLD_VERSION_SERVES = "OldVersionServes"
     UNPROVEN_VERSION_SERVES = "UnprovenVersionServes"
     DELETING = "Deleting"

@@ -15,7 +15,7 @@ from anneal_api.attempt import Part
 from anneal_api.status import Phase, StatusReason
 from anneal_cli.log_part import LogPart
 from anneal_cli.seen_job import SeenJob
-from anneal_operator.plan.workloads import labels_of, number, status_of
+from anneal_operator.plan.observations import labels_of, number, status_of
 from anneal_operator.resources.names import ATTEMPT_LABEL, GENERATION_LABEL, PART_LABEL
 from anneal_operator.resources.ownership import Object
 

@@ -12,8 +12,8 @@ from anneal_cli.cluster_reader import ClusterReader
 from anneal_cli.seen_job import SeenJob
 from anneal_operator.cluster.errors import ApiError, Forbidden
 from anneal_operator.cluster.kinds import CONFIG_MAP
-from anneal_operator.plan.display import reported_progress
-from anneal_operator.plan.reports import report_in
+from anneal_operator.plan.observations import report_in
+from anneal_operator.plan.status import reported_progress
 from anneal_operator.resources.names import attempt_name
 
 _SECONDS = 5

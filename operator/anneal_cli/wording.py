@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from anneal_operator.plan.moments import moment_of
+from anneal_operator.plan.timestamps import parse_time
 from anneal_trainer.publish.wording import duration
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
@@ -65,7 +65,7 @@ class Times:
 
     def ago(self, moment: str | None) -> str:
         """Returns when something was, for example `12 min ago`."""
-        found = moment_of(moment)
+        found = parse_time(moment)
         if self.now is None or found is None:
             return printable(moment or "-", one_line=True)
         return f"{age((self.now - found).total_seconds())} ago"
@@ -80,7 +80,7 @@ class Times:
 
     def until(self, moment: str | None) -> str:
         """Returns when something will be, for example `in 30 s`."""
-        found = moment_of(moment)
+        found = parse_time(moment)
         if self.now is None or found is None:
             return f"at {printable(moment or '-', one_line=True)}"
         return f"in {age((found - self.now).total_seconds())}"

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from anneal_operator.plan.actions import Apply, Create
-from anneal_operator.plan.decide import plan
 from anneal_operator.plan.observed import Observed
+from anneal_operator.plan.plan import plan
 from anneal_operator.settings import Settings
 
 Object = Mapping[str, Any]

@@ -85,7 +85,7 @@ def _available(body: Object) -> str:
     for condition in conditions:
         if condition.get("type") == ConditionType.AVAILABLE:
             return (
-                "" if condition.get("reason") == StatusReason.NOT_ASKED_FOR else str(condition.get("status"))
+                "" if condition.get("reason") == StatusReason.NOT_REQUESTED else str(condition.get("status"))
             )
     return ""
 

@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None, *, plan: Planner | None = None)
 
 
 def _own_plan() -> Planner:
-    from anneal_operator.plan.decide import plan  # noqa: PLC0415  # tests bring their own
+    from anneal_operator.plan.plan import plan  # noqa: PLC0415  # tests bring their own
 
     return plan
 

@@ -26,11 +26,11 @@ from anneal_operator.cluster.lease import Lease
 from anneal_operator.cluster.queue import WorkQueue
 from anneal_operator.cluster.retries import Backoff
 from anneal_operator.cluster.served_status import ServedStatus
-from anneal_operator.controller.announcements import Announcer
+from anneal_operator.controller.event_recorder import EventRecorder
 from anneal_operator.controller.event_routing import EventRouter
+from anneal_operator.controller.job_view import Observer
 from anneal_operator.controller.logs import about
 from anneal_operator.controller.metrics import Metrics
-from anneal_operator.controller.observation import Observer
 from anneal_operator.controller.probes import Probes
 from anneal_operator.controller.reconcile import Reconciler
 from anneal_operator.controller.settings_from_env import ProcessSettings
@@ -303,7 +303,7 @@ class Manager:
             self._cache,
             self._queue,
             observer,
-            Announcer(client, self._clock, socket.gethostname()),
+            EventRecorder(client, self._clock, socket.gethostname()),
             plan=self._plan,
             clock=self._clock,
             retried=self._metrics.retried,

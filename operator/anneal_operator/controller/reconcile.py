@@ -34,12 +34,12 @@ from anneal_operator.cluster.kinds import FINE_TUNE_JOB, RAY_SERVICE, SERVICE, k
 from anneal_operator.cluster.packed import controller_of, version_of
 from anneal_operator.cluster.queue import WorkQueue
 from anneal_operator.cluster.served_status import ServedStatus
-from anneal_operator.controller.announcements import Announcer
-from anneal_operator.controller.observation import Leftover, Memory, Observer, Place, Sight
+from anneal_operator.controller.event_recorder import EventRecorder
+from anneal_operator.controller.job_view import JobView, Leftover, ObjectRef, Observer, ReconcileState
 from anneal_operator.controller.refusals import Refusal, is_webhook_down, trouble_of, with_refusal
 from anneal_operator.controller.status_document import document_of
 from anneal_operator.plan.actions import Action, Apply, Create, Delete, Plan, SetFinalizer
-from anneal_operator.plan.confirmation import place_of
+from anneal_operator.plan.confirmation import ref_of
 from anneal_operator.plan.observed import Object, Observed
 from anneal_operator.resources.names import FINALIZER, labels
 
@@ -92,7 +92,7 @@ class Reconciler:
         cache: Cache,
         queue: WorkQueue[JobKey],
         observer: Observer,
-        announcer: Announcer,
+        announcer: EventRecorder,
         *,
         plan: Callable[[Observed], Plan],
         clock: Clock,
@@ -108,7 +108,7 @@ class Reconciler:
         self._clock = clock
         self._retried = retried
         self._served_status = served_status or ServedStatus()
-        self._memories: dict[JobKey, Memory] = {}
+        self._states: dict[JobKey, ReconcileState] = {}
 
     async def reconcile(self, key: JobKey) -> Result:
         """Looks at a job once, and puts it back into the queue for when it has to be looked at again.
@@ -146,51 +146,51 @@ class Reconciler:
     async def _look_and_act(self, key: JobKey) -> Result:
         job = self._cache.job(key)
         if job is None:
-            self._memories.pop(key, None)
+            self._states.pop(key, None)
             return Result.GONE
-        memory = self._memory(key, job["metadata"]["uid"])
-        sight = await self._observer.look_at(job, memory)
-        changed = await self._claim_children(sight)
-        plan = await self._planned(sight)
-        changed |= await self._claim_children(sight)  # those too that only a live look has shown
+        state = self._state(key, job["metadata"]["uid"])
+        view = await self._observer.observe(job, state)
+        changed = await self._claim_children(view)
+        plan = await self._planned(view)
+        changed |= await self._claim_children(view)  # those too that only a live look has shown
         if plan.status is not None:
-            changed |= await self._write_status(sight, plan.status)
+            changed |= await self._write_status(view, plan.status)
         try:
-            acted, refusal = await self._carry_out(key, sight, plan)
-            memory.leftover_since = None
+            acted, refusal = await self._carry_out(key, view, plan)
+            state.leftover_since = None
         finally:
             # The transitions are on record, so this is the only time that anybody tells of them.
-            for announcement in plan.announcements:
-                await self._announcer.announce(sight.job, announcement)
-        known, memory.refusal = memory.refusal, refusal
+            for announcement in plan.events:
+                await self._announcer.record(view.job, announcement)
+        known, state.refusal = state.refusal, refusal
         if refusal is not None:
             self._try_again(key, refusal, known)
             return self._counted(Result.REFUSED)
         # A refusal that is over must leave the status too.
         changed |= acted or known is not None
-        self._look_again(key, memory, plan, changed=changed)
+        self._requeue(key, state, plan, changed=changed)
         return Result.CHANGED if changed else Result.STEADY
 
-    async def _carry_out(self, key: JobKey, sight: Sight, plan: Plan) -> tuple[bool, Refusal | None]:
+    async def _carry_out(self, key: JobKey, view: JobView, plan: Plan) -> tuple[bool, Refusal | None]:
         """Acts until something is refused, and returns whether anything changed, and the refusal."""
         changed = False
-        foreign = set(sight.memory.foreign)
+        foreign = set(view.state.foreign)
         for action in plan.actions:
             try:
-                changed |= await self._act(sight, action)
+                changed |= await self._act(view, action)
             except NamespaceTerminating:
-                meta = sight.job["metadata"]
+                meta = view.job["metadata"]
                 if "deletionTimestamp" not in meta or FINALIZER not in (meta.get("finalizers") or ()):
                     raise
                 # No clean-up can start any more, and the namespace would wait for it for ever.
                 _LOG.warning("the namespace is being deleted too: what lies in the job's store stays there")
-                return await self._set_finalizer(sight, present=False), None
+                return await self._set_finalizer(view, present=False), None
             except ApiError as error:
                 lasts = is_webhook_down(error) and self._queue.failures(key) >= _WEBHOOK_FAILURES
                 if not isinstance(error, Refused) and not lasts:
                     raise
                 return changed, Refusal(_subject(action), error)
-            if sight.memory.foreign - foreign:
+            if view.state.foreign - foreign:
                 # What comes next was planned without knowing of it: no pod runs under somebody else's account.
                 return True, None
         return changed, None
@@ -203,38 +203,38 @@ class Reconciler:
             passing = isinstance(refusal.error, Transient)
             self._queue.retry(key, at_least=_REFUSED_PAUSE, at_most=_OUTAGE_PAUSE if passing else math.inf)
 
-    def _memory(self, key: JobKey, uid: str) -> Memory:
-        memory = self._memories.get(key)
-        if memory is None or memory.uid != uid:
+    def _state(self, key: JobKey, uid: str) -> ReconcileState:
+        state = self._states.get(key)
+        if state is None or state.uid != uid:
             # A job that was created again under the same name starts anew.
-            memory = self._memories[key] = Memory(uid)
+            state = self._states[key] = ReconcileState(uid)
             self._queue.forget_failures(key)
-        return memory
+        return state
 
-    async def _planned(self, sight: Sight) -> Plan:
+    async def _planned(self, view: JobView) -> Plan:
         """Plans, and plans anew as long as a live look shows what the cache did not."""
-        plan = await self._decided(sight)
+        plan = await self._decided(view)
         for _ in range(_LOOKS):
-            wanted = [place_of(action.body) for action in plan.actions if isinstance(action, Apply)]
-            unseen = [place for place in dict.fromkeys(wanted) if sight.is_unseen(place)]
-            if not unseen or not await sight.look(unseen):
+            wanted = [ref_of(action.body) for action in plan.actions if isinstance(action, Apply)]
+            unseen = [place for place in dict.fromkeys(wanted) if view.is_unseen(place)]
+            if not unseen or not await view.get_live(unseen):
                 break
-            plan = await self._decided(sight)
+            plan = await self._decided(view)
         return plan
 
-    async def _decided(self, sight: Sight) -> Plan:
+    async def _decided(self, view: JobView) -> Plan:
         """Plans, and looks live at whatever a verdict of the plan rests on."""
         while True:
-            plan = self._plan(self._observer.observed(sight))
+            plan = self._plan(self._observer.observed(view))
             if not plan.confirm:
                 return plan
-            unseen = sorted(set(plan.confirm) - sight.live)
+            unseen = sorted(set(plan.confirm) - view.live)
             assert unseen, f"the plan asks again for what was looked at: {plan.confirm}"
-            await sight.look(unseen)
+            await view.get_live(unseen)
 
-    async def _claim_children(self, sight: Sight) -> bool:
+    async def _claim_children(self, view: JobView) -> bool:
         """Gives back to children what makes them the job's: somebody took their labels or their owner."""
-        meta = sight.job["metadata"]
+        meta = view.job["metadata"]
         if "deletionTimestamp" in meta:
             return False
         ours = labels(meta["name"], meta["uid"])
@@ -247,7 +247,7 @@ class Reconciler:
             "blockOwnerDeletion": True,
         }
         changed = False
-        for child in list(sight.children.values()):
+        for child in list(view.children.values()):
             there = child["metadata"].get("labels") or {}
             missing = {label: value for label, value in ours.items() if there.get(label) != value}
             owned = controller_of(child)[2] == meta["uid"]
@@ -256,36 +256,36 @@ class Reconciler:
             fix: dict[str, Any] = {"resourceVersion": child["metadata"]["resourceVersion"], "labels": missing}
             if not owned:
                 fix["ownerReferences"] = [*(child["metadata"].get("ownerReferences") or ()), owner]
-            kind, name = place_of(child)
+            kind, name = ref_of(child)
             try:
                 now = await self._client.merge(kind_named(kind), meta["namespace"], name, {"metadata": fix})
             except (Conflict, NotFound):
                 # The cache is behind, and would be so at the next look too if the event is lost.
-                await sight.look([(kind, name)])
+                await view.get_live([(kind, name)])
                 raise
-            sight.take(now)
+            view.record(now)
             _LOG.info("gave %s %s its labels and owner back", kind, name)
             changed = True
         return changed
 
-    async def _write_status(self, sight: Sight, status: FineTuneJobStatus) -> bool:
-        if sight.memory.refusal is not None:
-            status = with_refusal(status, trouble_of(sight.memory.refusal))
+    async def _write_status(self, view: JobView, status: FineTuneJobStatus) -> bool:
+        if view.state.refusal is not None:
+            status = with_refusal(status, trouble_of(view.state.refusal))
         wanted = self._served_status.fitted(document_of(status))
-        if wanted == (sight.job.get("status") or {}):
+        if wanted == (view.job.get("status") or {}):
             return False
         try:
-            written = await self._client.apply_status(FINE_TUNE_JOB, sight.job, wanted)
+            written = await self._client.apply_status(FINE_TUNE_JOB, view.job, wanted)
         except NotFound as error:
-            self._cache.drop(FINE_TUNE_JOB.kind, sight.memory.uid)
+            self._cache.drop(FINE_TUNE_JOB.kind, view.state.uid)
             raise Conflict("the job is gone", request=error.request) from error
         except Conflict:
-            await self._refresh(sight.job)
+            await self._refresh(view.job)
             raise
         except Invalid as error:
             # The schema of the status is ours as well, so this is no matter of the user's.
             raise AssertionError(f"the CRD does not take the operator's status: {error}") from error
-        return self._take_job(sight, written)
+        return self._take_job(view, written)
 
     async def _refresh(self, job: Object) -> None:
         meta = job["metadata"]
@@ -296,108 +296,108 @@ class Reconciler:
             return
         self._cache.put(now)
 
-    def _take_job(self, sight: Sight, now: Object) -> bool:
-        changed = version_of(now) != version_of(sight.job)
+    def _take_job(self, view: JobView, now: Object) -> bool:
+        changed = version_of(now) != version_of(view.job)
         self._cache.put(now)
-        sight.job = now
+        view.job = now
         return changed
 
-    async def _act(self, sight: Sight, action: Action) -> bool:
+    async def _act(self, view: JobView, action: Action) -> bool:
         """Carries an action out, and returns whether it changed anything."""
         match action:
             case Create(body=body):
-                return await self._create(sight, body)
+                return await self._create(view, body)
             case Apply(body=body):
-                return await self._apply(sight, body)
+                return await self._apply(view, body)
             case Delete():
-                return await self._delete(sight, action)
+                return await self._delete(view, action)
             case SetFinalizer(present=present):
-                return await self._set_finalizer(sight, present=present)
+                return await self._set_finalizer(view, present=present)
 
-    async def _create(self, sight: Sight, body: Object) -> bool:
-        place = place_of(body)
-        if place in sight.memory.foreign:
+    async def _create(self, view: JobView, body: Object) -> bool:
+        place = ref_of(body)
+        if place in view.state.foreign:
             return False  # the plan knows, and says so
         try:
-            sight.take(await self._client.create(kind_named(place[0]), body))
+            view.record(await self._client.create(kind_named(place[0]), body))
             _LOG.info("created %s %s", *place)
         except AlreadyExists:
             # Ours, made before we were killed or before its event arrived: then this is success. Or somebody else's:
             # then the next plan says so. Or it is gone again: then the next plan makes it.
-            await sight.look([place])
+            await view.get_live([place])
         return True
 
-    async def _apply(self, sight: Sight, body: Object) -> bool:
-        place = place_of(body)
-        if place in sight.memory.foreign:
+    async def _apply(self, view: JobView, body: Object) -> bool:
+        place = ref_of(body)
+        if place in view.state.foreign:
             return False
-        before = sight.children.get(place)
-        if before is None and place[0] == RAY_SERVICE.kind and await self._is_service_taken(sight, body):
+        before = view.children.get(place)
+        if before is None and place[0] == RAY_SERVICE.kind and await self._is_service_taken(view, body):
             return False  # the next plan says so
         now = await self._client.apply(kind_named(place[0]), body)
-        sight.take(now)
+        view.record(now)
         changed = before is None or version_of(before) != version_of(now)
         if changed:
             _LOG.info("applied %s %s", *place)
         return changed
 
-    async def _is_service_taken(self, sight: Sight, body: Object) -> bool:
+    async def _is_service_taken(self, view: JobView, body: Object) -> bool:
         """Returns whether a Service that KubeRay would overwrite is somebody else's: it does not ask whose it is."""
         place = SERVICE.kind, body["spec"]["serveService"]["metadata"]["name"]
-        await sight.look([place])
-        return place in sight.memory.foreign
+        await view.get_live([place])
+        return place in view.state.foreign
 
-    async def _delete(self, sight: Sight, action: Delete) -> bool:
+    async def _delete(self, view: JobView, action: Delete) -> bool:
         place = (action.kind, action.name)
-        seen = sight.children.get(place)
+        seen = view.children.get(place)
         if seen is not None and "deletionTimestamp" in seen["metadata"]:
             return False  # it is on its way; its finalizers hold it
         try:
-            namespace = sight.job["metadata"]["namespace"]
+            namespace = view.job["metadata"]["namespace"]
             await self._client.delete(kind_named(action.kind), namespace, action.name, uid=action.uid)
             _LOG.info("deleted %s %s", *place)
         except NotFound:
             self._cache.drop(action.kind, action.uid)
-            sight.forget(place)
+            view.forget(place)
         except Conflict:
             _LOG.info("%s %s is another object by now; left alone", *place)
         return False  # its end, which an event tells of, is what changes something
 
-    async def _set_finalizer(self, sight: Sight, *, present: bool) -> bool:
-        there = list(sight.job["metadata"].get("finalizers") or ())
+    async def _set_finalizer(self, view: JobView, *, present: bool) -> bool:
+        there = list(view.job["metadata"].get("finalizers") or ())
         if (FINALIZER in there) == present:
             return False
         wanted = [*there, FINALIZER] if present else [name for name in there if name != FINALIZER]
         try:
-            now = await self._client.set_finalizers(FINE_TUNE_JOB, sight.job, wanted)
+            now = await self._client.set_finalizers(FINE_TUNE_JOB, view.job, wanted)
         except NotFound:
-            self._cache.drop(FINE_TUNE_JOB.kind, sight.memory.uid)
+            self._cache.drop(FINE_TUNE_JOB.kind, view.state.uid)
             return True
         except Conflict:
-            await self._refresh(sight.job)
+            await self._refresh(view.job)
             raise
-        return self._take_job(sight, now)
+        return self._take_job(view, now)
 
     def _wait_for_leftover(self, key: JobKey, leftover: Leftover) -> Result:
-        memory = self._memories[key]
-        if memory.leftover_since is None:
-            memory.leftover_since = self._clock.monotonic()
+        state = self._states[key]
+        if state.leftover_since is None:
+            state.leftover_since = self._clock.monotonic()
             _LOG.info("waiting: %s", leftover)
         self._queue.add_after(key, _LEFTOVER_PAUSE)
         return self._counted(Result.LEFTOVER)
 
-    def _look_again(self, key: JobKey, memory: Memory, plan: Plan, *, changed: bool) -> None:
-        memory.restless = memory.restless + 1 if changed else 0
+    def _requeue(self, key: JobKey, state: ReconcileState, plan: Plan, *, changed: bool) -> None:
+        state.restless = state.restless + 1 if changed else 0
         if changed:
             # Our own writes come back as no news, so what follows from them is planned now.
-            if memory.restless > _RESTLESS:
-                _LOG.warning("the job does not come to rest: %d changing looks in a row", memory.restless)
-                self._queue.add_after(key, _RESTLESS_PAUSE * (memory.restless - _RESTLESS))
+            if state.restless > _RESTLESS:
+                _LOG.warning("the job does not come to rest: %d changing looks in a row", state.restless)
+                self._queue.add_after(key, _RESTLESS_PAUSE * (state.restless - _RESTLESS))
             else:
                 # Before the others, while what was read and checked for this job is still at hand.
                 self._queue.add(key, first=True)
-        pauses = [plan.requeue_after, self._observer.look_again_seconds(memory)]
-        if memory.foreign:
+        pauses = [plan.requeue_after, self._observer.requeue_after_seconds(state)]
+        if state.foreign:
             pauses.append(_FOREIGN_PAUSE)  # nobody tells when it goes
         for pause in pauses:
             if pause is not None:
@@ -408,10 +408,10 @@ class Reconciler:
         return result
 
 
-def _subject(action: Action) -> Place:
+def _subject(action: Action) -> ObjectRef:
     match action:
         case Create(body=body) | Apply(body=body):
-            return place_of(body)
+            return ref_of(body)
         case Delete(kind=kind, name=name):
             return kind, name
         case SetFinalizer():

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from anneal_api.status import ConditionType, FineTuneJobStatus, StatusReason
 from anneal_operator.cluster.errors import ApiError, Forbidden, QuotaExceeded, Unavailable
-from anneal_operator.plan.trouble import Trouble, trouble
+from anneal_operator.plan.diagnosis.reasons import Diagnosis, diagnose
 
 _WEBHOOK_DOWN = "failed calling webhook"  # no reason of its own: every client goes by these words
 
@@ -37,21 +37,21 @@ def is_webhook_down(error: ApiError) -> bool:
     return isinstance(error, Unavailable) and _WEBHOOK_DOWN in error.message
 
 
-def trouble_of(refusal: Refusal) -> Trouble:
+def trouble_of(refusal: Refusal) -> Diagnosis:
     """Returns what is wrong where the API server refused an object."""
     (kind, name), error = refusal.place, refusal.error
     if isinstance(error, QuotaExceeded):
-        return trouble(StatusReason.QUOTA_EXCEEDED, f"The {kind} {name} cannot be created: {error.message}")
+        return diagnose(StatusReason.QUOTA_EXCEEDED, f"The {kind} {name} cannot be created: {error.message}")
     hint = ""
     if is_webhook_down(error):
         hint = "See that the admission webhook that the message names answers, or have it removed."
     if type(error) is Forbidden and "cannot" in error.message and "admission" not in error.message:
         # RBAC says `User "..." cannot create resource "..."`; a person who edits the manifest cannot mend that.
         hint = "Give the operator's service account the rights of the chart's roles."
-    return trouble(StatusReason.REJECTED, f"The API server refuses the {kind} {name}: {error.message}", hint)
+    return diagnose(StatusReason.REJECTED, f"The API server refuses the {kind} {name}: {error.message}", hint)
 
 
-def with_refusal(status: FineTuneJobStatus, refused: Trouble) -> FineTuneJobStatus:
+def with_refusal(status: FineTuneJobStatus, refused: Diagnosis) -> FineTuneJobStatus:
     """Returns a status that tells of a refusal.
 
     Args:

@@ -65,7 +65,7 @@ Action = Create | Apply | Delete | SetFinalizer
 
 
 @dataclass(frozen=True, slots=True)
-class Announcement:
+class Event:
     """A Kubernetes Event on the job: a transition, in plain words.
 
     Attributes:
@@ -93,6 +93,6 @@ class Plan:
 
     status: FineTuneJobStatus | None
     actions: tuple[Action, ...] = ()
-    announcements: tuple[Announcement, ...] = ()
+    events: tuple[Event, ...] = ()
     requeue_after: float | None = None
     confirm: tuple[tuple[str, str], ...] = ()

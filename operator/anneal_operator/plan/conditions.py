@@ -8,9 +8,8 @@ from datetime import datetime
 
 from anneal_api.attempt import Part
 from anneal_api.status import Condition, ConditionStatus, ConditionType, Phase, StatusReason
-from anneal_operator.plan.moments import written
-from anneal_operator.plan.standing import Standing
-from anneal_operator.plan.trouble import shortened
+from anneal_operator.plan.diagnosis.reasons import Diagnosis, shortened
+from anneal_operator.plan.timestamps import format_time
 
 _ORDER = tuple(Part)
 _TRUE, _FALSE, _UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
@@ -40,7 +39,7 @@ class Says:
 
 
 def conditions_of(
-    standing: Standing,
+    job_state: JobState,
     ready: Says,
     available: Says,
     *,
@@ -52,7 +51,7 @@ def conditions_of(
     """Returns the conditions of a job.
 
     Args:
-        standing: Where it stands.
+        job_state: Where it stands.
         ready: What `Ready` says.
         available: What `Available` says.
         serves: Whether the manifest asks for serving.
@@ -61,13 +60,13 @@ def conditions_of(
         now: The time.
     """
     said = {
-        ConditionType.VALID: _valid(standing),
-        **dict(_parts(standing)),
+        ConditionType.VALID: _valid(job_state),
+        **dict(_parts(job_state)),
         ConditionType.AVAILABLE: available,
         ConditionType.READY: ready,
-        ConditionType.SUCCEEDED: _succeeded(standing, serves=serves),
-        ConditionType.PROGRESSING: _progressing(standing),
-        ConditionType.FAILED: _failed(standing),
+        ConditionType.SUCCEEDED: _succeeded(job_state, serves=serves),
+        ConditionType.PROGRESSING: _progressing(job_state),
+        ConditionType.FAILED: _failed(job_state),
     }
     ours = [_merged(kind, says, generation, known, now) for kind, says in said.items()]
     # What another release says besides is its own; when that was is in its `observedGeneration`.
@@ -84,52 +83,121 @@ def _merged(
         status=says.status,
         reason=says.reason,
         message=shortened(says.message, _LONGEST_MESSAGE),
-        lastTransitionTime=written(now) if before is None or flipped else before.last_transition_time,
+        lastTransitionTime=format_time(now) if before is None or flipped else before.last_transition_time,
         observedGeneration=generation,
     )
 
 
-def _valid(standing: Standing) -> Says:
-    if standing.why is StatusReason.MANIFEST_INVALID and standing.part is None:
-        return Says(_FALSE, standing.why, standing.message)
+def _valid(job_state: JobState) -> Says:
+    if job_state.why is StatusReason.MANIFEST_INVALID and job_state.part is None:
+        return Says(_FALSE, job_state.why, job_state.message)
     return Says(_TRUE, StatusReason.ACCEPTED, "The manifest can be carried out.")
 
 
-def _parts(standing: Standing) -> Iterator[tuple[ConditionType, Says]]:
+def _parts(job_state: JobState) -> Iterator[tuple[ConditionType, Says]]:
     for kind, part, done in _OF_PARTS:
-        if standing.published:
-            yield kind, Says(_TRUE, StatusReason.DONE, done)
-        elif standing.part is None or not standing.part.is_known:
-            yield kind, Says(_UNKNOWN, StatusReason.NOT_YET, _NOT_YET)
-        elif _ORDER.index(part) < _ORDER.index(standing.part):
-            yield kind, Says(_TRUE, StatusReason.DONE, done)
-        elif part is standing.part and standing.phase is not Phase.PENDING:
-            yield kind, Says(_FALSE, standing.why, standing.message)
+        if job_state.published:
+            yield kind, Says(_TRUE, StatusReason.COMPLETED, done)
+        elif job_state.part is None or not job_state.part.is_known:
+            yield kind, Says(_UNKNOWN, StatusReason.PENDING, _NOT_YET)
+        elif _ORDER.index(part) < _ORDER.index(job_state.part):
+            yield kind, Says(_TRUE, StatusReason.COMPLETED, done)
+        elif part is job_state.part and job_state.phase is not Phase.PENDING:
+            yield kind, Says(_FALSE, job_state.why, job_state.message)
         else:
-            yield kind, Says(_UNKNOWN, StatusReason.NOT_YET, _NOT_YET)
+            yield kind, Says(_UNKNOWN, StatusReason.PENDING, _NOT_YET)
 
 
-def _succeeded(standing: Standing, *, serves: bool) -> Says:
-    if standing.failed:
-        return Says(_FALSE, standing.why, standing.message)
+def _succeeded(job_state: JobState, *, serves: bool) -> Says:
+    if job_state.failed:
+        return Says(_FALSE, job_state.why, job_state.message)
     if serves:
-        return Says(_FALSE, StatusReason.NOT_ASKED_FOR, "The job serves its model: see Ready.")
-    if standing.phase is Phase.SUCCEEDED:
-        return Says(_TRUE, StatusReason.DONE, standing.message)
-    return Says(_UNKNOWN, StatusReason.NOT_YET, _NOT_YET)
+        return Says(_FALSE, StatusReason.NOT_REQUESTED, "The job serves its model: see Ready.")
+    if job_state.phase is Phase.SUCCEEDED:
+        return Says(_TRUE, StatusReason.COMPLETED, job_state.message)
+    return Says(_UNKNOWN, StatusReason.PENDING, _NOT_YET)
 
 
-def _progressing(standing: Standing) -> Says:
-    if standing.failed or not standing.going:
-        return Says(_FALSE, standing.why, standing.message)
-    if standing.phase in {Phase.READY, Phase.SUCCEEDED}:
-        return Says(_FALSE, StatusReason.DONE, standing.message)
-    return Says(_TRUE, standing.why, standing.message)
+def _progressing(job_state: JobState) -> Says:
+    if job_state.failed or not job_state.going:
+        return Says(_FALSE, job_state.why, job_state.message)
+    if job_state.phase in {Phase.READY, Phase.SUCCEEDED}:
+        return Says(_FALSE, StatusReason.COMPLETED, job_state.message)
+    return Says(_TRUE, job_state.why, job_state.message)
 
 
-def _failed(standing: Standing) -> Says:
-    if standing.failed:
-        return Says(_TRUE, standing.why, standing.message)
-    if standing.phase in {Phase.READY, Phase.SUCCEEDED}:
-        return Says(_FALSE, StatusReason.DONE, "Nothing failed.")
+def _failed(job_state: JobState) -> Says:
+    if job_state.failed:
+        return Says(_TRUE, job_state.why, job_state.message)
+    if job_state.phase in {Phase.READY, Phase.SUCCEEDED}:
+        return Says(_FALSE, StatusReason.COMPLETED, "Nothing failed.")
     return Says(_FALSE, StatusReason.RUNNING, "Nothing failed for good.")
+
+
+FINE = frozenset(
+    {
+        StatusReason.ACCEPTED,
+        StatusReason.PENDING,
+        StatusReason.RUNNING,
+        StatusReason.COMPLETED,
+        StatusReason.DEPLOYING,
+        StatusReason.SERVING,
+        StatusReason.NOT_REQUESTED,
+        StatusReason.OLD_VERSION_SERVES,
+        StatusReason.UNPROVEN_VERSION_SERVES,
+    }
+)
+"""Reasons of conditions that nobody has to do anything about."""
+
+PHASE_OF_PART = {Part.PREPARE: Phase.PREPARING, Part.TRAIN: Phase.TRAINING, Part.FINISH: Phase.FINISHING}
+"""What a job does while a part runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobState:
+    """Where a job stands.
+
+    Attributes:
+        phase: One word for people.
+        why: Why, for the condition that is about it.
+        message: The same in a sentence.
+        hint: What to do about it.
+        part: The part that the way is at; None: what the spec asks for is published, or, where the manifest is
+            invalid, nothing is on its way.
+        shown: Reason for the status itself; None: as `why`, where that is anything to act on.
+        going: Whether the job moves on by itself.
+    """
+
+    phase: Phase
+    why: StatusReason
+    message: str
+    hint: str = ""
+    part: Part | None = None
+    shown: StatusReason | None = None
+    going: bool = True
+
+    @property
+    def failed(self) -> bool:
+        """Whether the job failed."""
+        return self.phase is Phase.FAILED
+
+    @property
+    def published(self) -> bool:
+        """Whether what the spec asks for is published."""
+        return self.part is None and self.why is not StatusReason.MANIFEST_INVALID
+
+    @property
+    def reason(self) -> StatusReason | None:
+        """The reason that the status shows; None where there is nothing to tell."""
+        shown = self.shown or self.why
+        return None if shown in FINE else shown
+
+
+def waits(phase: Phase, what: Diagnosis, part: Part | None) -> JobState:
+    """Returns the standing of a job that something keeps from going on."""
+    return JobState(phase, what.reason, what.message, what.hint, part)
+
+
+def has_failed(why: Diagnosis, part: Part | None) -> JobState:
+    """Returns the standing of a job that failed."""
+    return JobState(Phase.FAILED, why.reason, why.message, why.hint, part, going=False)

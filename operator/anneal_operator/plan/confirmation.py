@@ -37,6 +37,6 @@ def require_live(observed: Observed, *places: tuple[str, str]) -> None:
         raise Unconfirmed(unseen)
 
 
-def place_of(body: Object) -> tuple[str, str]:
+def ref_of(body: Object) -> tuple[str, str]:
     """Returns kind and name of an object."""
     return body["kind"], body["metadata"]["name"]

@@ -15,19 +15,13 @@ from anneal_api.status import (
     Phase,
     StatusReason,
 )
-from anneal_operator.plan import liveness, shaping
-from anneal_operator.plan.actions import Action, Announcement, Create, Plan, SetFinalizer
-from anneal_operator.plan.announcing import announcements
-from anneal_operator.plan.leftovers import at_work, deletions, still_going, why_it_stays
-from anneal_operator.plan.memory import Memory
-from anneal_operator.plan.moments import written
-from anneal_operator.plan.observed import Observed
-from anneal_operator.plan.parts import LOOK_AGAIN_SECONDS
-from anneal_operator.plan.serving import service_of
-from anneal_operator.plan.stores import pinned
-from anneal_operator.plan.trouble import Trouble, trouble
-from anneal_operator.plan.waiting import why_waiting
-from anneal_operator.plan.workloads import (
+from anneal_operator.plan import liveness, spec_digest
+from anneal_operator.plan.actions import Action, Create, Event, Plan, SetFinalizer
+from anneal_operator.plan.diagnosis.pending import why_waiting
+from anneal_operator.plan.diagnosis.reasons import Diagnosis, diagnose
+from anneal_operator.plan.events import events
+from anneal_operator.plan.garbage import active_workloads, deletions, has_running_pods, why_terminating
+from anneal_operator.plan.observations import (
     has_ended,
     has_succeeded,
     labels_of,
@@ -35,6 +29,12 @@ from anneal_operator.plan.workloads import (
     pods_with,
     why_ended,
 )
+from anneal_operator.plan.observed import Observed
+from anneal_operator.plan.recovered import Recorded
+from anneal_operator.plan.rollout.service import service_of
+from anneal_operator.plan.steps import LOOK_AGAIN_SECONDS
+from anneal_operator.plan.stores import pinned
+from anneal_operator.plan.timestamps import format_time
 from anneal_operator.resources.cleanup_jobs import cleanup_job
 from anneal_operator.resources.names import FINALIZER, GENERATION_LABEL, cleanup_name
 
@@ -60,69 +60,71 @@ def holds(observed: Observed) -> bool:
     return FINALIZER in (observed.job["metadata"].get("finalizers") or ())
 
 
-def plan_deletion(observed: Observed, memory: Memory, spec: FineTuneJobSpec | None) -> Plan:
+def plan_deletion(observed: Observed, recorded: Recorded, spec: FineTuneJobSpec | None) -> Plan:
     """Returns what to do about a job that is being deleted.
 
     Args:
         observed: What is known.
-        memory: What is known of its past.
+        recorded: What is known of its past.
         spec: Its spec; None where that is invalid.
     """
     if not holds(observed):
         return Plan(status=None)
     spec = spec or _last_valid(observed)
-    untouched = memory.run is None and not memory.versions and _last_valid(observed) is None
+    untouched = recorded.run is None and not recorded.versions and not observed.children
     if not wants_cleanup(observed) or untouched:
         return Plan(status=None, actions=(SetFinalizer(present=False),))
     if spec is None:
         what = "The manifest is invalid and no earlier one is left: what lies in the store stays there."
-        told = Announcement(warning=True, reason=StatusReason.MANIFEST_INVALID, message=what)
+        told = Event(warning=True, reason=StatusReason.MANIFEST_INVALID, message=what)
         return Plan(None, (SetFinalizer(present=False),), (told,))
     service = service_of(observed)
-    writing = [*at_work(observed), *([service] if service is not None else [])]
-    if writing or still_going(observed):
+    writing = [*active_workloads(observed), *([service] if service is not None else [])]
+    if writing or has_running_pods(observed):
         what = "Stops what still works for the job, before the store is emptied."
-        stays = why_it_stays(observed, writing)
+        stays = why_terminating(observed, writing)
         return _going(
-            observed, memory, what, stays, actions=deletions(writing), look_again=LOOK_AGAIN_SECONDS
+            observed, recorded, what, stays, actions=deletions(writing), requeue_after=LOOK_AGAIN_SECONDS
         )
-    return _cleaned(observed, memory, spec)
+    return _cleaned(observed, recorded, spec)
 
 
-def _cleaned(observed: Observed, memory: Memory, spec: FineTuneJobSpec) -> Plan:
+def _cleaned(observed: Observed, recorded: Recorded, spec: FineTuneJobSpec) -> Plan:
     job = observed.child("Job", cleanup_name(observed.name))
     what = "Empties the job's part of the store."
     if job is None and f"Job/{cleanup_name(observed.name)}" in observed.foreign:
         taken = f"There is a Job named {cleanup_name(observed.name)} that does not belong to this job."
-        conflict = trouble(StatusReason.NAME_CONFLICT, taken)
-        return _going(observed, memory, what, conflict, look_again=LOOK_AGAIN_SECONDS)
+        conflict = diagnose(StatusReason.NAME_CONFLICT, taken)
+        return _going(observed, recorded, what, conflict, requeue_after=LOOK_AGAIN_SECONDS)
     if job is None:
-        at, settings = pinned(spec, observed.settings, memory.run.store if memory.run is not None else None)
+        at, settings = pinned(
+            spec, observed.settings, recorded.run.store if recorded.run is not None else None
+        )
         body = cleanup_job(observed.job, at, settings)
-        return _going(observed, memory, what, actions=(Create(body),), look_again=LOOK_AGAIN_SECONDS)
+        return _going(observed, recorded, what, actions=(Create(body),), requeue_after=LOOK_AGAIN_SECONDS)
     if has_succeeded(job):
         return Plan(status=None, actions=(SetFinalizer(present=False),))
     pods = pods_with(labels_of(job), observed.pods)
     if not has_ended(job):
         waits = why_waiting(job, pods, observed.warnings)
-        return _going(observed, memory, what, waits, look_again=LOOK_AGAIN_SECONDS)
-    why = trouble(StatusReason.INTERNAL, f"The store could not be emptied: {why_ended(job)}", _LET_GO)
+        return _going(observed, recorded, what, waits, requeue_after=LOOK_AGAIN_SECONDS)
+    why = diagnose(StatusReason.INTERNAL, f"The store could not be emptied: {why_ended(job)}", _LET_GO)
     left = CLEANUP_RETRY_SECONDS - observed.lasted(liveness.ended(job))
     if left > 0:
-        return _going(observed, memory, what, why, look_again=left)
-    return _going(observed, memory, what, why, actions=deletions([job]))
+        return _going(observed, recorded, what, why, requeue_after=left)
+    return _going(observed, recorded, what, why, actions=deletions([job]))
 
 
 def _going(
     observed: Observed,
-    memory: Memory,
+    recorded: Recorded,
     what: str,
-    why: Trouble | None = None,
+    why: Diagnosis | None = None,
     *,
     actions: tuple[Action, ...] = (),
-    look_again: float | None = None,
+    requeue_after: float | None = None,
 ) -> Plan:
-    before = memory.status
+    before = recorded.status
     message = why.message if why is not None else what
     reason = why.reason if why is not None else StatusReason.DELETING
     conditions = _conditions(observed, before.conditions, reason, message)
@@ -133,11 +135,11 @@ def _going(
         "message": message,
         "hint": _hint(why),
         "conditions": conditions,
-        "run": memory.run,
-        "versions": list(memory.versions),
+        "run": recorded.run,
+        "versions": list(recorded.versions),
     }
     status: FineTuneJobStatus = before.model_copy(update=update)
-    return Plan(status, actions, announcements(before, status), look_again)
+    return Plan(status, actions, events(before, status), requeue_after)
 
 
 def _conditions(
@@ -159,7 +161,7 @@ def _conditions(
                 status=status,
                 reason=reason if kind in _CHANGES else StatusReason.DELETING,
                 message=message if kind in _CHANGES else "The job is being deleted.",
-                lastTransitionTime=written(observed.now)
+                lastTransitionTime=format_time(observed.now)
                 if known is None or flipped
                 else known.last_transition_time,
                 observedGeneration=observed.generation,
@@ -168,7 +170,7 @@ def _conditions(
     return conditions
 
 
-def _hint(why: Trouble | None) -> str:
+def _hint(why: Diagnosis | None) -> str:
     if why is None:
         return ""
     return why.hint if _LET_GO in why.hint else f"{why.hint} {_LET_GO}".strip()
@@ -179,7 +181,7 @@ def _last_valid(observed: Observed) -> FineTuneJobSpec | None:
     manifests = [child for child in observed.children if child["kind"] == "ConfigMap"]
     generations = {number(labels_of(child), GENERATION_LABEL) for child in manifests}
     for generation in sorted((g for g in generations if g is not None), reverse=True):
-        spec = shaping.spec_of(observed, generation)
+        spec = spec_digest.spec_of(observed, generation)
         if spec is not None:
             return spec
     return None

@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterator, Mapping
 
 from anneal_api.attempt import Part
-from anneal_operator.plan import workloads
+from anneal_operator.plan import observations
 from anneal_operator.plan.observed import Object, Observed
 from anneal_operator.resources.names import attempt_name
 
@@ -50,13 +50,13 @@ def facts(observed: Observed) -> dict[str, str]:
     found = dict(_of_status(observed))
     for child in observed.children:
         if child["kind"] in {"Job", "RayJob"}:
-            pods = workloads.pods_with(workloads.labels_of(child), observed.pods)
+            pods = observations.pods_with(observations.labels_of(child), observed.pods)
             found.update(_of_workload(child, pods))
-        elif child["kind"] == "RayService" and workloads.is_leaving(child):
+        elif child["kind"] == "RayService" and observations.is_leaving(child):
             found[leaving(child)] = _uid(child)
         elif child["kind"] == "ConfigMap":
             found.update(_of_reports(child))
-    found |= {leaving(pod): _uid(pod) for pod in observed.pods if workloads.is_leaving(pod)}
+    found |= {leaving(pod): _uid(pod) for pod in observed.pods if observations.is_leaving(pod)}
     return found
 
 
@@ -106,16 +106,16 @@ def deploying(version: int) -> str:
 
 def _of_workload(body: Object, pods: tuple[Object, ...]) -> Iterator[tuple[str, str]]:
     uid = _uid(body)
-    if workloads.is_leaving(body):
+    if observations.is_leaving(body):
         yield leaving(body), uid
-    if workloads.has_ended(body):
+    if observations.has_ended(body):
         yield ended(body), uid
         return
     yield unfinished(body), uid
-    if not workloads.is_held(body):
-        if not workloads.has_begun(body):
+    if not observations.is_held(body):
+        if not observations.has_begun(body):
             yield untouched(body), uid
-        since = workloads.alive_since(body, pods)
+        since = observations.alive_since(body, pods)
         if since is None:
             yield waiting(body), uid
         else:

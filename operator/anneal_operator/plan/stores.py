@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from anneal_api.job import FineTuneJobSpec
 from anneal_api.status import Run, StoreStatus, VersionStatus
-from anneal_operator.plan import shaping
-from anneal_operator.plan.memory import Memory
+from anneal_operator.plan import spec_digest
 from anneal_operator.plan.observed import Observed
+from anneal_operator.plan.recovered import Recorded
 from anneal_operator.resources import places
 from anneal_operator.settings import Settings
 
@@ -61,19 +61,19 @@ def pinned(
     return spec.model_copy(update={"store": None}), settings
 
 
-def with_stores(observed: Observed, memory: Memory, spec: FineTuneJobSpec) -> Memory:
+def with_stores(observed: Observed, recorded: Recorded, spec: FineTuneJobSpec) -> Recorded:
     """Returns the past with the store of everything, as far as an earlier release did not record it."""
-    run, versions = memory.run, memory.versions
+    run, versions = recorded.run, recorded.versions
     if run is not None and run.store is None:
         of_run = store_for(
-            run, versions, shaping.spec_of(observed, run.generation) or spec, observed.settings
+            run, versions, spec_digest.spec_of(observed, run.generation) or spec, observed.settings
         )
         run = run.model_copy(update={"store": of_run})
     found = []
     for version in versions:
         if version.store is None:
-            of_version = shaping.spec_of(observed, version.generation) or spec
+            of_version = spec_digest.spec_of(observed, version.generation) or spec
             store = store_for(run, versions, of_version, observed.settings)
             version = version.model_copy(update={"store": store})  # noqa: PLW2901  # as it has become
         found.append(version)
-    return replace(memory, run=run, versions=tuple(found))
+    return replace(recorded, run=run, versions=tuple(found))

@@ -20,7 +20,7 @@ from tests.benchmarks.operator_check import never_seen
 
 from anneal_api.identity import GROUP, VERSION
 from anneal_operator.plan.actions import Apply, Create
-from anneal_operator.plan.decide import plan
+from anneal_operator.plan.plan import plan
 from anneal_operator.resources.names import PART_LABEL
 from anneal_operator.settings import Settings
 

@@ -117,14 +117,14 @@ def test_keeps_status_apart_and_counts_generations(
 ) -> None:
     place = f"{samples(namespace)}/a"
     _, answer = apiserver.request(
-        "POST", samples(namespace), sample("a", size=1) | {"status": {"phase": "Done"}}
+        "POST", samples(namespace), sample("a", size=1) | {"status": {"phase": "Completed"}}
     )
     assert "status" not in answer
-    status = sample("a", size=8) | {"status": {"phase": "Done"}}
+    status = sample("a", size=8) | {"status": {"phase": "Completed"}}
     _, answer = apiserver.request(
         "PATCH", f"{place}/status", status, media_type="application/merge-patch+json"
     )
-    assert answer["status"] == {"phase": "Done"}
+    assert answer["status"] == {"phase": "Completed"}
     assert answer["spec"]["size"] == 1
     assert answer["metadata"]["generation"] == 1
     _, answer = apiserver.request(

@@ -31,7 +31,7 @@ from anneal_operator.controller.manager import Manager
 from anneal_operator.controller.metrics import Metrics
 from anneal_operator.controller.probes import Probes
 from anneal_operator.controller.settings_from_env import read_settings
-from anneal_operator.plan.decide import plan
+from anneal_operator.plan.plan import plan
 from anneal_operator.resources.attempt import attempt_objects
 from anneal_operator.resources.names import FINALIZER
 

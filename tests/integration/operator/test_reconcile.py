@@ -16,7 +16,7 @@ from anneal_api.status import FineTuneJobStatus, Phase, StatusReason
 from anneal_operator.cluster.cache import JobKey
 from anneal_operator.cluster.kinds import CONFIG_MAP, FINE_TUNE_JOB, JOB
 from anneal_operator.controller.reconcile import Result
-from anneal_operator.plan.actions import Announcement, Create, Plan
+from anneal_operator.plan.actions import Create, Event, Plan
 from anneal_operator.plan.observed import Observed
 from anneal_operator.resources.names import FINALIZER
 
@@ -370,7 +370,7 @@ def test_an_object_that_the_server_will_never_take_is_rejected_and_harms_no_othe
         if observed.name != "poison":
             return made
         broken = [Create({**a.body, "spec": {}}) if isinstance(a, Create) else a for a in made.actions]
-        return Plan(made.status, tuple(broken), made.announcements)
+        return Plan(made.status, tuple(broken), made.events)
 
     async def scenario(parts: Parts) -> None:
         for _ in range(3):
@@ -395,7 +395,7 @@ def test_a_refusal_whose_words_vary_is_tried_again_later(jobs: Jobs) -> None:
             else a
             for a in made.actions
         ]
-        return Plan(made.status, tuple(broken), made.announcements)
+        return Plan(made.status, tuple(broken), made.events)
 
     async def scenario(parts: Parts) -> None:
         assert await parts.look() is Result.REFUSED
@@ -531,9 +531,9 @@ def test_events_are_posted_once_and_repetitions_counted(jobs: Jobs) -> None:
     jobs.create()
 
     def plan(_: Observed) -> Plan:
-        again = Announcement(True, StatusReason.IMAGE_PULL, "the image cannot be pulled " + "x" * 2000)
+        again = Event(True, StatusReason.IMAGE_PULL, "the image cannot be pulled " + "x" * 2000)
         status = FineTuneJobStatus(phase=Phase.PENDING)
-        return Plan(status, announcements=(again,))
+        return Plan(status, events=(again,))
 
     async def scenario(parts: Parts) -> None:
         for _ in range(3):

@@ -14,7 +14,7 @@ from operator_world import Jobs, credentials_of, install_crd, live, run_in_loop,
 from ruamel.yaml import YAML
 
 from anneal_operator.cluster.credentials import Credentials, Token
-from anneal_operator.plan.decide import plan
+from anneal_operator.plan.plan import plan
 
 pytestmark = pytest.mark.integration
 

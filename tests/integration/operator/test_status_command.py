@@ -24,7 +24,7 @@ from ruamel.yaml import YAML
 
 from anneal_api.errors import ExitCode
 from anneal_operator.cluster.kinds import POD
-from anneal_operator.plan.decide import plan
+from anneal_operator.plan.plan import plan
 
 pytestmark = pytest.mark.integration
 

@@ -12,7 +12,7 @@ from kuberay_simulator import KubeRaySimulator, install_kuberay_crds
 from operator_world import Jobs, Life, install_crd, live, run_in_loop, until, writes
 
 from anneal_operator.cluster.kinds import WATCHED
-from anneal_operator.plan.decide import plan
+from anneal_operator.plan.plan import plan
 
 pytestmark = pytest.mark.integration
 

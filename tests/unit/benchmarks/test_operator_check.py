@@ -36,9 +36,9 @@ def test_a_job_gets_manifest_report_rights_and_its_first_part() -> None:
     assert first_children(good_manifest("a"), "bench") == {
         ("ConfigMap", "a-g1"),
         ("ConfigMap", "a-g1-a1"),
-        ("ServiceAccount", "a-g1-a1"),
-        ("Role", "a-g1-a1"),
-        ("RoleBinding", "a-g1-a1"),
+        ("ServiceAccount", "a-reporter"),
+        ("Role", "a-reporter"),
+        ("RoleBinding", "a-reporter"),
         ("Job", "a-g1-a1-prepare"),
     }
 

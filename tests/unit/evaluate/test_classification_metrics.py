@@ -46,10 +46,10 @@ def by_sklearn(
     predicted = logits.argmax(axis=1)
     found = {"accuracy": sklearn_metrics.accuracy_score(gold, predicted, sample_weight=weights)}
     for average, suffix in (("macro", ""), ("micro", "_micro"), ("weighted", "_weighted")):
-        precision, recall, f1, _ = sklearn_metrics.precision_recall_fscore_support(
+        precision, recover, f1, _ = sklearn_metrics.precision_recall_fscore_support(
             gold, predicted, labels=every, average=average, zero_division=0, sample_weight=weights
         )
-        found |= {f"precision{suffix}": precision, f"recall{suffix}": recall, f"f1{suffix}": f1}
+        found |= {f"precision{suffix}": precision, f"recall{suffix}": recover, f"f1{suffix}": f1}
     probabilities = softmax(logits)
     found["log_loss"] = sklearn_metrics.log_loss(gold, probabilities, labels=every, sample_weight=weights)
     return found

@@ -169,10 +169,10 @@ def _scores(
     for index, name in enumerate(names):
         found = confusion[index][index]
         predicted, support = sum(line[index] for line in confusion), sum(confusion[index])
-        precision, recall = found / max(predicted, 1), found / max(support, 1)
-        f1 = 2 * precision * recall / max(precision + recall, 1e-9)
+        precision, recover = found / max(predicted, 1), found / max(support, 1)
+        f1 = 2 * precision * recover / max(precision + recover, 1e-9)
         per_class.append(
-            {"label": name, "precision": precision, "recall": recall, "f1": f1, "support": support}
+            {"label": name, "precision": precision, "recall": recover, "f1": f1, "support": support}
         )
     accuracy = sum(confusion[index][index] for index in range(len(names))) / rows
     macro = {key: sum(each[key] for each in per_class) / len(names) for key in ("f1", "precision", "recall")}

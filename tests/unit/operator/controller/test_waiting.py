@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from anneal_operator.controller.observation import is_waiting
+from anneal_operator.controller.job_view import is_waiting
 
 
 def body(kind: str, status: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]:

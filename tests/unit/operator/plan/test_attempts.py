@@ -7,7 +7,7 @@ from model_cluster import SPEC, ModelCluster, at_work
 from model_results import failure, published
 
 from anneal_api.status import StatusReason
-from anneal_operator.plan.attempts import attempts_for, backoff
+from anneal_operator.plan.retries import attempts_for, backoff
 from anneal_operator.settings import Settings
 
 SETTINGS = Settings(image="anneal/runtime:1")
@@ -51,7 +51,7 @@ def test_an_attempt_after_a_failure_goes_on_with_the_part_that_failed():
     assert "spec.resources.memory" in cluster.status["hint"]
     assert cluster.condition("Progressing") == ("True", "Retrying")
     assert cluster.condition("Failed") == ("False", "Running")
-    assert cluster.condition("Prepared") == ("True", "Done")
+    assert cluster.condition("Prepared") == ("True", "Completed")
     found = cluster.look()
     assert found.requeue_after == pytest.approx(10)
     cluster.tick(9)
@@ -72,7 +72,7 @@ def test_a_lost_attempt_is_announced_with_the_time_of_the_next():
     cluster.plans.clear()
     cluster.fail("Collective")
     cluster.settle()
-    (told,) = [a for plan in cluster.plans for a in plan.announcements]
+    (told,) = [a for plan in cluster.plans for a in plan.events]
     assert told.warning
     assert told.reason == "Collective"
     assert cluster.status["run"]["retryAt"] in told.message
@@ -293,7 +293,7 @@ class TestResults:
         assert (cluster.status["phase"], cluster.status["reason"]) == ("Failed", "GateNotPassed")
         assert "f1: 0.7 against 0.8." in cluster.status["message"]
         assert cluster.condition("GatePassed") == ("False", "GateNotPassed")
-        assert cluster.condition("Trained") == ("True", "Done")
+        assert cluster.condition("Trained") == ("True", "Completed")
         assert cluster.status["gate"][0]["verdict"] == "failed"
         assert cluster.status["score"] == "f1 0.7000"
         assert cluster.status["versions"] == []

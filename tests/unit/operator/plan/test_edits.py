@@ -35,7 +35,7 @@ def test_an_edit_of_training_makes_a_version_while_the_old_one_serves():
     assert cluster.status["observedGeneration"] == 2
     assert cluster.condition("Ready") == ("False", "OldVersionServes")
     assert cluster.condition("Trained") == ("False", "Running")
-    assert cluster.condition("Published") == ("Unknown", "NotYet")
+    assert cluster.condition("Published") == ("Unknown", "Pending")
     assert cluster.status["traffic"] == "v1 100%"
     assert cluster.status["url"]
     assert cluster.objects["RayService", "reviews"]["spec"] == served
@@ -226,7 +226,7 @@ class TestSuspend:
         cluster.settle()
         assert (cluster.status["phase"], cluster.status["reason"]) == ("Suspended", "Suspended")
         assert cluster.condition("Progressing") == ("False", "Suspended")
-        assert cluster.condition("Prepared") == ("True", "Done")
+        assert cluster.condition("Prepared") == ("True", "Completed")
         cluster.work()
         cluster.settle()
         cluster.tick(100_000)
@@ -271,10 +271,10 @@ class TestInvalid:
         assert cluster.created == []
         assert (cluster.status["phase"], cluster.status["reason"]) == ("Failed", "ManifestInvalid")
         assert cluster.condition("Valid") == ("False", "ManifestInvalid")
-        assert cluster.condition("Prepared") == ("Unknown", "NotYet")
+        assert cluster.condition("Prepared") == ("Unknown", "Pending")
         for words in ("spec.store.uri", "spec.serving.maxBatchTokens", "PersistentVolumeClaim"):
             assert words in cluster.status["message"]
-        (told,) = [a for plan in cluster.plans for a in plan.announcements]
+        (told,) = [a for plan in cluster.plans for a in plan.events]
         assert told.warning
 
     @pytest.mark.parametrize(

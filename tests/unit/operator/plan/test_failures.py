@@ -8,8 +8,8 @@ import pytest
 from model_results import failure
 
 from anneal_api.attempt import Part, PartFailure, PartReport
-from anneal_operator.plan.failures import killed_for_memory, why_failed
-from anneal_operator.plan.waiting import why_waiting
+from anneal_operator.plan.diagnosis.failed import killed_for_memory, why_failed
+from anneal_operator.plan.diagnosis.pending import why_waiting
 
 RAY_JOB = {"kind": "RayJob", "metadata": {"name": "reviews-g1-a1"}}
 JOB = {"kind": "Job", "metadata": {"name": "reviews-g1-a1-prepare"}}
@@ -369,7 +369,7 @@ def test_who_has_filled_a_nodes_disk_is_not_told_of_volumes():
 
 
 def test_a_failure_keeps_its_place_and_its_hint():
-    from anneal_operator.plan.failures import of_report
+    from anneal_operator.plan.diagnosis.failed import of_report
 
     told = PartFailure(reason="DataInvalid", message="No label.", where="a.csv, row 3", hint="Add one.")
     found = of_report(told)
@@ -379,7 +379,7 @@ def test_a_failure_keeps_its_place_and_its_hint():
 
 def test_whatever_a_pod_says_fits_into_a_status():
     told = PartFailure(reason="DataInvalid", message="x" * 60_000, hint="y" * 60_000)
-    from anneal_operator.plan.failures import of_report
+    from anneal_operator.plan.diagnosis.failed import of_report
 
     found = of_report(told)
     assert len(found.message) == len(found.hint) == 1024

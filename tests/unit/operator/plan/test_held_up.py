@@ -52,7 +52,7 @@ def test_it_is_told_and_ends_by_itself(status, reason):
     assert cluster.status["hint"]
     assert cluster.condition("Prepared") == ("False", reason)
     assert cluster.condition("Progressing") == ("True", reason)
-    told = [a for plan in cluster.plans for a in plan.announcements if a.warning]
+    told = [a for plan in cluster.plans for a in plan.events if a.warning]
     assert [a.reason for a in told] == [reason]
     cluster.tick(3_000)
     cluster.settle()

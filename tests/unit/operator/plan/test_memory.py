@@ -132,7 +132,7 @@ class TestConflict:
         cluster.foreign.add("RayService/reviews")
         cluster.go(20)
         assert (cluster.status["phase"], cluster.status["reason"]) == ("Deploying", "NameConflict")
-        assert cluster.condition("Published") == ("True", "Done")
+        assert cluster.condition("Published") == ("True", "Completed")
         assert cluster.condition("Ready") == ("False", "NameConflict")
         assert len(cluster.status["versions"]) == 1
         cluster.foreign.clear()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from model_cluster import SPEC, ModelCluster, at_work
 
-from anneal_operator.plan.decide import plan
+from anneal_operator.plan.plan import plan
 
 REPORT = ("ConfigMap", "reviews-g1-a1")
 TRAINING = ("RayJob", "reviews-g1-a1")

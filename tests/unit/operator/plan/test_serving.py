@@ -68,7 +68,7 @@ def test_a_version_that_answers_otherwise_is_refused_and_the_old_one_serves_agai
     cluster.go(5)
     assert (cluster.status["phase"], cluster.status["reason"]) == ("Failed", "ParityFailed")
     assert cluster.condition("Ready") == ("False", "ParityFailed")
-    assert cluster.condition("Published") == ("True", "Done")
+    assert cluster.condition("Published") == ("True", "Completed")
     assert served(cluster) == "1"
     assert states(cluster) == {1: "Serving", 2: "Candidate"}
     assert cluster.status["traffic"] == "v1 100%"
@@ -203,7 +203,7 @@ def test_a_service_that_fails_later_is_not_ready_and_recovers():
     assert cluster.condition("Available") == ("False", "Unavailable")
     assert cluster.status["reason"] == "Unavailable"
     assert cluster.status["traffic"] == ""
-    told = [a for found in cluster.plans for a in found.announcements if a.reason == "Unavailable"]
+    told = [a for found in cluster.plans for a in found.events if a.reason == "Unavailable"]
     assert [(a.warning, "v1 does not answer" in a.message) for a in told] == [(True, True)]
     cluster.tick(100_000)
     cluster.unready_versions.clear()
@@ -238,8 +238,8 @@ def test_what_carries_the_traffic_is_told_before_it_is_proven():
 def test_a_model_that_is_not_to_be_served_is_not_missed():
     cluster = ModelCluster({name: part for name, part in SPEC.items() if name != "serving"})
     cluster.go(until="Succeeded")
-    assert cluster.condition("Available") == ("False", "NotAskedFor")
-    assert not [a for found in cluster.plans for a in found.announcements if a.warning]
+    assert cluster.condition("Available") == ("False", "NotRequested")
+    assert not [a for found in cluster.plans for a in found.events if a.warning]
 
 
 @pytest.mark.parametrize("kind", ["RayService", "PodDisruptionBudget"])
@@ -326,7 +326,7 @@ def test_serving_can_be_taken_away_and_given_back():
     assert "reviews-v1-parity" not in cluster.names("Job")
     assert states(cluster) == {1: "Previous"}
     assert cluster.status["url"] == cluster.status["traffic"] == ""
-    assert cluster.condition("Ready") == ("False", "NotAskedFor")
+    assert cluster.condition("Ready") == ("False", "NotRequested")
     cluster.edit(serving=SPEC["serving"])
     cluster.go(until="Ready")
     assert states(cluster) == {1: "Serving"}

@@ -42,7 +42,7 @@ def test_all_conditions_are_there_from_first_sight():
     cluster = ModelCluster()
     cluster.look()
     assert [c["type"] for c in cluster.status["conditions"]] == list(ConditionType)
-    assert cluster.condition("Published") == ("Unknown", "NotYet")
+    assert cluster.condition("Published") == ("Unknown", "Pending")
     assert cluster.condition("Prepared") == ("False", "Running")
 
 
@@ -68,8 +68,8 @@ def test_a_train_only_job_ends_succeeded():
     cluster = ModelCluster(TRAIN_ONLY)
     cluster.go(until="Succeeded")
     assert cluster.status["phase"] == "Succeeded"
-    assert cluster.condition("Succeeded") == ("True", "Done")
-    assert cluster.condition("Ready") == ("False", "NotAskedFor")
+    assert cluster.condition("Succeeded") == ("True", "Completed")
+    assert cluster.condition("Ready") == ("False", "NotRequested")
     assert cluster.status["versions"][0]["state"] == "Candidate"
     assert "url" not in cluster.status or not cluster.status["url"]
     assert not cluster.names("RayService", "PodDisruptionBudget")
@@ -78,12 +78,12 @@ def test_a_train_only_job_ends_succeeded():
 def test_each_transition_is_announced_once():
     cluster = ModelCluster()
     cluster.go(until="Ready")
-    told = [announcement for plan in cluster.plans for announcement in plan.announcements]
+    told = [announcement for plan in cluster.plans for announcement in plan.events]
     assert [(a.reason, a.message) for a in told] == [
         ("Running", "Preparing begins: generation 1, attempt 1."),
         ("Running", "Training begins: generation 1, attempt 1."),
         ("Running", "Finishing begins: generation 1, attempt 1."),
-        ("Done", "Published v1 with f1 0.9000."),
+        ("Completed", "Published v1 with f1 0.9000."),
         ("Serving", "v1 serves all requests."),
     ]
     assert not any(announcement.warning for announcement in told)

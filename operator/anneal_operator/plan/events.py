@@ -15,7 +15,7 @@ from anneal_api.status import (
     StatusReason,
     VersionState,
 )
-from anneal_operator.plan.actions import Announcement
+from anneal_operator.plan.actions import Event
 
 _BEGINS = {Part.PREPARE: "Preparing begins", Part.TRAIN: "Training begins", Part.FINISH: "Finishing begins"}
 _HELD_UP = frozenset(
@@ -32,7 +32,7 @@ _HELD_UP = frozenset(
 )
 
 
-def announcements(before: FineTuneJobStatus, after: FineTuneJobStatus) -> tuple[Announcement, ...]:
+def events(before: FineTuneJobStatus, after: FineTuneJobStatus) -> tuple[Event, ...]:
     """Returns the Events that tell how one status became another."""
     return (
         *_of_attempts(before, after),
@@ -42,44 +42,44 @@ def announcements(before: FineTuneJobStatus, after: FineTuneJobStatus) -> tuple[
     )
 
 
-def _of_attempts(before: FineTuneJobStatus, after: FineTuneJobStatus) -> Iterator[Announcement]:
+def _of_attempts(before: FineTuneJobStatus, after: FineTuneJobStatus) -> Iterator[Event]:
     known = [_key(failure) for failure in before.failures]
     for failure in after.failures:
         if _key(failure) not in known and after.run is not None and after.run.retry_at is not None:
             what = f"Attempt {failure.attempt} failed while it was to {failure.part}: {failure.message}"
-            yield Announcement(True, failure.reason, f"{what} The next one starts at {after.run.retry_at}.")
+            yield Event(True, failure.reason, f"{what} The next one starts at {after.run.retry_at}.")
     was, now = before.run, after.run
     if now is None or now.retry_at is not None:
         return
     if was is None or (was.generation, was.attempt, was.part) != (now.generation, now.attempt, now.part):
         what = f"{_BEGINS.get(now.part, now.part)}: generation {now.generation}, attempt {now.attempt}."
-        yield Announcement(False, StatusReason.RUNNING, what)
+        yield Event(False, StatusReason.RUNNING, what)
 
 
-def _of_versions(before: FineTuneJobStatus, after: FineTuneJobStatus) -> Iterator[Announcement]:
+def _of_versions(before: FineTuneJobStatus, after: FineTuneJobStatus) -> Iterator[Event]:
     known = {version.version: version for version in before.versions}
     for version in after.versions:
         was = known.get(version.version)
         if was is None:
             score = f" with {after.score}" if after.score else ""
-            yield Announcement(False, StatusReason.DONE, f"Published v{version.version}{score}.")
+            yield Event(False, StatusReason.COMPLETED, f"Published v{version.version}{score}.")
         serves = version.state is VersionState.SERVING
         if serves and (was is None or was.state is not VersionState.SERVING):
-            yield Announcement(False, StatusReason.SERVING, f"v{version.version} serves all requests.")
+            yield Event(False, StatusReason.SERVING, f"v{version.version} serves all requests.")
         if version.refused is not None and (was is None or was.refused is None):
-            yield Announcement(
+            yield Event(
                 True, version.refused.reason, f"v{version.version} is refused: {version.refused.message}"
             )
 
 
-def _of_availability(before: FineTuneJobStatus, after: FineTuneJobStatus) -> Iterator[Announcement]:
+def _of_availability(before: FineTuneJobStatus, after: FineTuneJobStatus) -> Iterator[Event]:
     was, now = (_condition(status, ConditionType.AVAILABLE) for status in (before, after))
     if was is None or now is None or was.status is now.status:
         return
     if now.reason is StatusReason.UNAVAILABLE:
-        yield Announcement(True, StatusReason.UNAVAILABLE, now.message)
+        yield Event(True, StatusReason.UNAVAILABLE, now.message)
     elif was.reason == StatusReason.UNAVAILABLE and now.status is ConditionStatus.TRUE:
-        yield Announcement(False, StatusReason.SERVING, now.message)
+        yield Event(False, StatusReason.SERVING, now.message)
 
 
 def _serving(status: FineTuneJobStatus) -> list[int]:
@@ -90,26 +90,26 @@ def _condition(status: FineTuneJobStatus, kind: ConditionType) -> Condition | No
     return next((condition for condition in status.conditions if condition.type is kind), None)
 
 
-def _of_phase(before: FineTuneJobStatus, after: FineTuneJobStatus) -> Iterator[Announcement]:
+def _of_phase(before: FineTuneJobStatus, after: FineTuneJobStatus) -> Iterator[Event]:
     if after.reason in _HELD_UP and after.reason is not before.reason and after.phase is not Phase.FAILED:
-        yield Announcement(True, after.reason, after.message)
+        yield Event(True, after.reason, after.message)
     newly = after.phase is not before.phase or after.observed_generation != before.observed_generation
     if after.phase is Phase.FAILED and newly and after.reason is not None:
-        yield Announcement(True, after.reason, after.message)
+        yield Event(True, after.reason, after.message)
     if after.phase is before.phase:
         return
     match after.phase:
         case Phase.SUSPENDED:
-            yield Announcement(False, StatusReason.SUSPENDED, after.message)
+            yield Event(False, StatusReason.SUSPENDED, after.message)
         case Phase.QUEUED:
-            yield Announcement(False, StatusReason.QUEUED, after.message)
+            yield Event(False, StatusReason.QUEUED, after.message)
         case Phase.SUCCEEDED:
-            yield Announcement(False, StatusReason.DONE, after.message)
+            yield Event(False, StatusReason.COMPLETED, after.message)
         case Phase.DELETING:
-            yield Announcement(False, StatusReason.DELETING, after.message)
+            yield Event(False, StatusReason.DELETING, after.message)
         case Phase.READY if _serving(before) == _serving(after):
             # Otherwise its taking over is told already.
-            yield Announcement(False, StatusReason.SERVING, after.message)
+            yield Event(False, StatusReason.SERVING, after.message)
         case _:
             pass
 

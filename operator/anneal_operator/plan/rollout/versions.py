@@ -9,9 +9,9 @@ from anneal_api.attempt import PublishedResult
 from anneal_api.job import FineTuneJobSpec
 from anneal_api.spec.serving import Retention
 from anneal_api.status import Run, VersionState, VersionStatus
-from anneal_operator.plan.moments import written
 from anneal_operator.plan.observed import Observed
-from anneal_operator.plan.shaping import is_result_of
+from anneal_operator.plan.spec_digest import is_result_of
+from anneal_operator.plan.timestamps import format_time
 
 _MOST = 32
 _ALL_TRAFFIC = 100
@@ -38,7 +38,7 @@ def version_of(published: PublishedResult, run: Run, shaping: str | None, now: d
         image=run.image,
         store=run.store,
         score=published.metrics.get(published.leading_metric),
-        publishedAt=written(now),
+        publishedAt=format_time(now),
         shaping=shaping,
     )
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 
-def written(moment: datetime) -> str:
+def format_time(moment: datetime) -> str:
     """Returns a moment as RFC 3339 in UTC, in whole seconds, as Kubernetes' own times are."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def moment_of(text: object) -> datetime | None:
+def parse_time(text: object) -> datetime | None:
     """Returns the moment that a text stands for, aware; None where it stands for none."""
     if not isinstance(text, str):
         return None

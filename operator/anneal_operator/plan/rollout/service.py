@@ -13,18 +13,13 @@ from typing import Any
 from anneal_api.job import FineTuneJobSpec
 from anneal_api.status import Refusal, StatusReason, VersionState, VersionStatus
 from anneal_operator.plan import liveness
-from anneal_operator.plan import versions as known
 from anneal_operator.plan.actions import Action, Apply, Create, Delete
-from anneal_operator.plan.confirmation import place_of, require_live
-from anneal_operator.plan.failures import killed_for_memory
-from anneal_operator.plan.leftovers import PARITY, deletions
-from anneal_operator.plan.moments import moment_of, written
-from anneal_operator.plan.observed import Object, Observed
-from anneal_operator.plan.parts import KUBERAY_RETRY_SECONDS, LOOK_AGAIN_SECONDS
-from anneal_operator.plan.stores import pinned
-from anneal_operator.plan.trouble import Trouble, trouble
-from anneal_operator.plan.waiting import why_waiting
-from anneal_operator.plan.workloads import (
+from anneal_operator.plan.confirmation import ref_of, require_live
+from anneal_operator.plan.diagnosis.failed import killed_for_memory
+from anneal_operator.plan.diagnosis.pending import why_waiting
+from anneal_operator.plan.diagnosis.reasons import Diagnosis, diagnose
+from anneal_operator.plan.garbage import PARITY, deletions
+from anneal_operator.plan.observations import (
     answers,
     condition_of,
     has_ended,
@@ -36,6 +31,11 @@ from anneal_operator.plan.workloads import (
     pods_with,
     why_ended,
 )
+from anneal_operator.plan.observed import Object, Observed
+from anneal_operator.plan.rollout import versions as known
+from anneal_operator.plan.steps import KUBERAY_RETRY_SECONDS, LOOK_AGAIN_SECONDS
+from anneal_operator.plan.stores import pinned
+from anneal_operator.plan.timestamps import format_time, parse_time
 from anneal_operator.resources import names
 from anneal_operator.resources.intent import differs
 from anneal_operator.resources.names import PART_LABEL, VERSION_LABEL, probe_name
@@ -55,7 +55,7 @@ class Service:
         versions: The published versions, as they have become.
         wanted: The version that is, or is to be, served; None: none.
         ready: Whether it answers, and did so as it was measured.
-        trouble: What keeps it from that.
+        diagnosis: What keeps it from that.
         overdue: Whether it has taken longer than it may.
         url: Where the model answers; empty: nowhere.
         actions: What to do.
@@ -65,11 +65,11 @@ class Service:
     versions: tuple[VersionStatus, ...]
     wanted: VersionStatus | None = None
     ready: bool = False
-    trouble: Trouble | None = None
+    diagnosis: Diagnosis | None = None
     overdue: bool = False
     url: str = ""
     actions: tuple[Action, ...] = ()
-    look_again: tuple[float, ...] = field(default=())
+    requeue_after: tuple[float, ...] = field(default=())
 
 
 def serve(
@@ -103,8 +103,8 @@ def serve(
     if wanted is None:
         service = Service(versions)
     elif not observed.kuberay:
-        missing = trouble(StatusReason.KUBERAY_MISSING, "The cluster does not know RayServices.")
-        service = Service(versions, wanted, trouble=missing, look_again=(KUBERAY_RETRY_SECONDS,))
+        missing = diagnose(StatusReason.KUBERAY_MISSING, "The cluster does not know RayServices.")
+        service = Service(versions, wanted, diagnosis=missing, requeue_after=(KUBERAY_RETRY_SECONDS,))
     else:
         wanted = next(version for version in versions if version.version == wanted.version)
         service = _deployed(observed, spec, versions, wanted)
@@ -238,7 +238,7 @@ def _deployed(
         pass
     elif (condition_of(live, "Ready") or {}).get("reason") == _GIVEN_UP:
         # KubeRay never looks at it again.
-        require_live(observed, place_of(live))
+        require_live(observed, ref_of(live))
         actions += deletions([live])
     else:
         body = keeping_cluster(live, body)
@@ -250,14 +250,14 @@ def _deployed(
     actions += deletions(other for other in others if answering or other["kind"] != "RayService")
     why = _why_unready(observed, live, body) if not answering else None
     if why is None and wanted.state is VersionState.SERVING and not is_available_now(observed):
-        why = trouble(StatusReason.UNAVAILABLE, f"v{wanted.version} does not answer at present.")
+        why = diagnose(StatusReason.UNAVAILABLE, f"v{wanted.version} does not answer at present.")
     if wanted.state is VersionState.SERVING:
         look = () if answering else (LOOK_AGAIN_SECONDS,)
-        return Service(versions, wanted, answering, why, actions=tuple(actions), look_again=look)
+        return Service(versions, wanted, answering, why, actions=tuple(actions), requeue_after=look)
     waited = _deployed_for(observed, wanted)
-    since = wanted.deploying_since or written(observed.now)
+    since = wanted.deploying_since or format_time(observed.now)
     wanted = wanted.model_copy(update={"deploying_since": since})
-    service = Service(known.replaced(versions, wanted), wanted, trouble=why, actions=tuple(actions))
+    service = Service(known.replaced(versions, wanted), wanted, diagnosis=why, actions=tuple(actions))
     if answering:
         return _judged(observed, spec, service, waited)
     return _overdue(observed, service, waited)
@@ -265,7 +265,7 @@ def _deployed(
 
 def _deployed_for(observed: Observed, wanted: VersionStatus) -> float:
     """Returns for how many seconds a version has been asked to serve."""
-    began = moment_of(wanted.deploying_since)
+    began = parse_time(wanted.deploying_since)
     if began is None:
         return 0.0  # it begins now, perhaps once more, because the manifest was edited
     seen = observed.lasted(liveness.deploying(wanted.version))
@@ -281,7 +281,7 @@ def _budget(observed: Observed, spec: FineTuneJobSpec) -> list[Action]:
     return [Apply(body)] if live is None or differs(live, body) else []
 
 
-def _why_unready(observed: Observed, live: Object | None, body: Mapping[str, Any]) -> Trouble | None:
+def _why_unready(observed: Observed, live: Object | None, body: Mapping[str, Any]) -> Diagnosis | None:
     subject = live if live is not None else body
     pods = pods_with({PART_LABEL: "serve"}, observed.pods)
     return why_waiting(subject, pods, observed.warnings) or killed_for_memory(None, pods)
@@ -295,7 +295,7 @@ def _judged(observed: Observed, spec: FineTuneJobSpec, service: Service, waited:
     if probe is None:
         at, settings = pinned(spec, observed.settings, wanted.store)
         body = parity_job(observed.job, at, wanted, settings, service_name(observed))
-        return replace(service, actions=(*service.actions, Create(body)), look_again=(LOOK_AGAIN_SECONDS,))
+        return replace(service, actions=(*service.actions, Create(body)), requeue_after=(LOOK_AGAIN_SECONDS,))
     if is_leaving(probe):
         return service
     if has_succeeded(probe):
@@ -306,9 +306,9 @@ def _judged(observed: Observed, spec: FineTuneJobSpec, service: Service, waited:
         said = why_ended(probe)
         what = f"v{wanted.version} does not answer as it was measured{f' ({said})' if said else ''}."
         return _refused(
-            observed, service, killed_for_memory(None, pods) or trouble(StatusReason.PARITY_FAILED, what)
+            observed, service, killed_for_memory(None, pods) or diagnose(StatusReason.PARITY_FAILED, what)
         )
-    service = replace(service, trouble=why_waiting(probe, pods, observed.warnings))
+    service = replace(service, diagnosis=why_waiting(probe, pods, observed.warnings))
     return _overdue(observed, service, min(waited, observed.lasted(liveness.unfinished(probe))))
 
 
@@ -324,22 +324,22 @@ def _overdue(observed: Observed, service: Service, waited: float) -> Service:
     assert wanted is not None
     left = settings.unready_seconds - waited
     if left > 0:
-        return replace(service, look_again=(left, LOOK_AGAIN_SECONDS))
+        return replace(service, requeue_after=(left, LOOK_AGAIN_SECONDS))
     what = f"v{wanted.version} does not serve after {int(settings.unready_seconds)} s."
-    why = service.trouble
+    why = service.diagnosis
     late = (
-        trouble(why.reason, f"{what} {why.message}", why.hint)
+        diagnose(why.reason, f"{what} {why.message}", why.hint)
         if why
-        else trouble(StatusReason.INTERNAL, what)
+        else diagnose(StatusReason.INTERNAL, what)
     )
     if known.serving(service.versions) is None:
-        return replace(service, trouble=late, overdue=True, look_again=(LOOK_AGAIN_SECONDS,))
+        return replace(service, diagnosis=late, overdue=True, requeue_after=(LOOK_AGAIN_SECONDS,))
     probe = probe_name(observed.name, wanted.version)
     require_live(observed, ("RayService", service_name(observed)), ("Job", probe))
     return _refused(observed, service, late)
 
 
-def _refused(observed: Observed, service: Service, why: Trouble) -> Service:
+def _refused(observed: Observed, service: Service, why: Diagnosis) -> Service:
     wanted = service.wanted
     assert wanted is not None
     refusal = Refusal(generation=observed.generation, reason=why.reason, message=why.message, hint=why.hint)
@@ -349,6 +349,6 @@ def _refused(observed: Observed, service: Service, why: Trouble) -> Service:
         service,
         versions=known.replaced(service.versions, refused),
         wanted=None,
-        trouble=why,
-        look_again=(0.0,),
+        diagnosis=why,
+        requeue_after=(0.0,),
     )

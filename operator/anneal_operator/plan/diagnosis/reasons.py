@@ -43,7 +43,7 @@ HINTS: dict[StatusReason, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class Diagnosis:
     """Something that is wrong.
 
     Attributes:
@@ -59,7 +59,7 @@ class Trouble:
     may_pass: bool = False
 
 
-def trouble(reason: StatusReason, message: str, hint: str = "") -> Trouble:
+def diagnose(reason: StatusReason, message: str, hint: str = "") -> Diagnosis:
     """Returns a trouble whose words fit into a status.
 
     Args:
@@ -67,7 +67,7 @@ def trouble(reason: StatusReason, message: str, hint: str = "") -> Trouble:
         message: What is wrong.
         hint: What to do about it; empty: what usually helps.
     """
-    return Trouble(reason, shortened(message), shortened(hint or HINTS.get(reason, "")))
+    return Diagnosis(reason, shortened(message), shortened(hint or HINTS.get(reason, "")))
 
 
 def shortened(text: str, limit: int = MAX_WORDS) -> str:

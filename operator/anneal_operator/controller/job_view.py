@@ -24,14 +24,14 @@ from anneal_operator.cluster.kinds import (
 from anneal_operator.cluster.packed import controller_of, job_uid
 from anneal_operator.controller.refusals import Refusal
 from anneal_operator.controller.warning_events import WarningEvents, subjects_of
-from anneal_operator.plan.confirmation import place_of
+from anneal_operator.plan.confirmation import ref_of
 from anneal_operator.plan.liveness import Timers, facts
+from anneal_operator.plan.observations import has_driver
 from anneal_operator.plan.observed import Object, Observed
-from anneal_operator.plan.workloads import has_driver
 from anneal_operator.resources.names import is_name_of, part_name
 from anneal_operator.settings import Settings
 
-Place = tuple[str, str]
+ObjectRef = tuple[str, str]
 """Kind and name of an object in the job's namespace."""
 
 _PATIENCE_SECONDS = 5.0  # nothing is worth an explanation sooner
@@ -42,7 +42,7 @@ _UNSETTLED_RAY_JOB = frozenset({"", "Initializing", "Waiting", "Retrying"})
 
 
 @dataclass(slots=True)
-class Memory:
+class ReconcileState:
     """What is worth remembering of a job from one look to the next. Losing it costs a few calls, and some patience.
 
     Attributes:
@@ -56,7 +56,7 @@ class Memory:
     """
 
     uid: str
-    foreign: set[Place] = field(default_factory=set)
+    foreign: set[ObjectRef] = field(default_factory=set)
     leftover_since: float | None = None
     waiting_since: float | None = None
     restless: int = 0
@@ -68,7 +68,7 @@ class Leftover(Exception):
     """An object of an earlier job of the same name is still there; Kubernetes is about to collect it."""
 
 
-class Sight:
+class JobView:
     """What is seen of a job during one look at it.
 
     Args:
@@ -84,7 +84,7 @@ class Sight:
     def __init__(
         self,
         job: Object,
-        memory: Memory,
+        state: ReconcileState,
         *,
         children: Iterable[Object],
         pods: tuple[Object, ...],
@@ -93,14 +93,14 @@ class Sight:
         patient: bool,
     ) -> None:
         self.job = job
-        self.memory = memory
-        self._pods = {place_of(pod): pod for pod in pods if _is_below(job, pod)}
+        self.state = state
+        self._pods = {ref_of(pod): pod for pod in pods if _is_below(job, pod)}
         self.warnings: tuple[Object, ...] = ()
-        self.children: dict[Place, Object] = {
-            place_of(child): child for child in children if _is_child(job, child)
+        self.children: dict[ObjectRef, Object] = {
+            ref_of(child): child for child in children if _is_child(job, child)
         }
-        self.live: set[Place] = set()
-        self._absent: set[Place] = set()
+        self.live: set[ObjectRef] = set()
+        self._absent: set[ObjectRef] = set()
         self._client = client
         self._cache = cache
         self._patient = patient
@@ -110,21 +110,21 @@ class Sight:
         """The job's pods, in a fixed order."""
         return tuple(self._pods[place] for place in sorted(self._pods))
 
-    def is_unseen(self, place: Place) -> bool:
+    def is_unseen(self, place: ObjectRef) -> bool:
         """Returns whether the cache shows nothing there and nobody has looked yet."""
-        return place not in self.children and place not in self._absent and place not in self.memory.foreign
+        return place not in self.children and place not in self._absent and place not in self.state.foreign
 
-    async def look(self, places: Iterable[Place]) -> bool:
+    async def get_live(self, places: Iterable[ObjectRef]) -> bool:
         """Looks live at places, and returns whether anything was there.
 
         Raises:
             Leftover: It belongs to an earlier job of this name.
             ApiError: The API server did not answer.
         """
-        found = await asyncio.gather(*(self._look(place) for place in places))
+        found = await asyncio.gather(*(self._get_live(place) for place in places))
         return any(found)
 
-    async def _look(self, place: Place) -> bool:
+    async def _get_live(self, place: ObjectRef) -> bool:
         kind, name = place
         self.live.add(place)
         try:
@@ -137,48 +137,48 @@ class Sight:
             if _is_below(self.job, body):
                 self._pods[place] = body
         else:
-            self.take(body)
+            self.record(body)
         return True
 
-    def _lose(self, place: Place) -> None:
+    def _lose(self, place: ObjectRef) -> None:
         """Takes note that nothing is there, whatever the cache has heard last."""
-        self.memory.foreign.discard(place)
+        self.state.foreign.discard(place)
         gone = self._pods.pop(place, None) or self.children.get(place)
         if gone is not None:
             self._cache.drop(place[0], gone["metadata"]["uid"])
         self.forget(place)
 
-    def take(self, body: Object) -> None:
+    def record(self, body: Object) -> None:
         """Takes note of an object that was found or written.
 
         Raises:
             Leftover: It belongs to an earlier job of this name.
         """
-        place = place_of(body)
+        place = ref_of(body)
         if place[0] == SERVICE.kind:
-            self._take_service(place, body)
+            self._record_service(place, body)
             return
-        if job_uid(body) == self.memory.uid and _is_child(self.job, body):
-            self.memory.foreign.discard(place)
+        if job_uid(body) == self.state.uid and _is_child(self.job, body):
+            self.state.foreign.discard(place)
             self.children[place] = body
             self._cache.put(body)
             return
         kind, owner, _ = controller_of(body)
         earlier = kind == FINE_TUNE_JOB.kind and owner == self.job["metadata"]["name"]
         # What has been waited for long enough once is not waited for again at every look.
-        if earlier and self._patient and place not in self.memory.foreign:
+        if earlier and self._patient and place not in self.state.foreign:
             raise Leftover(f"{place[0]} {place[1]} belongs to an earlier job of this name")
         self.children.pop(place, None)
-        self.memory.foreign.add(place)
+        self.state.foreign.add(place)
 
-    def _take_service(self, place: Place, body: Object) -> None:
+    def _record_service(self, place: ObjectRef, body: Object) -> None:
         """Takes note of a Service, which is never the job's own: KubeRay makes it for the RayService of its name."""
         if controller_of(body)[:2] == (RAY_SERVICE.kind, place[1]):
-            self.memory.foreign.discard(place)
+            self.state.foreign.discard(place)
         else:
-            self.memory.foreign.add(place)
+            self.state.foreign.add(place)
 
-    def forget(self, place: Place) -> None:
+    def forget(self, place: ObjectRef) -> None:
         """Takes note that an object is gone."""
         self.children.pop(place, None)
         self._absent.add(place)
@@ -213,7 +213,7 @@ class Observer:
         self._settings = settings
         self._kuberay = kuberay
 
-    async def look_at(self, job: Object, memory: Memory) -> Sight:
+    async def observe(self, job: Object, state: ReconcileState) -> JobView:
         """Takes stock of a job.
 
         Raises:
@@ -221,60 +221,60 @@ class Observer:
             ApiError: The API server did not answer.
         """
         namespace, uid = job["metadata"]["namespace"], job["metadata"]["uid"]
-        sight = Sight(
+        view = JobView(
             job,
-            memory,
+            state,
             children=self._cache.children(namespace, uid),
             pods=self._cache.pods(namespace, uid),
             client=self._client,
             cache=self._cache,
-            patient=self._is_patient(memory),
+            patient=self._is_patient(state),
         )
         # A run that is on record but not in the cache may be missing because of a lost event; and a name that somebody
         # else held may be free by now.
-        doubtful = {place for place in (self._run_of(job),) if place is not None and sight.is_unseen(place)}
-        await sight.look(sorted(doubtful | memory.foreign))
-        if await self._waits(sight):
-            subjects = subjects_of([*sight.children.values(), *sight.pods])
-            sight.warnings = await self._events.about(job["metadata"]["namespace"], subjects)
-        return sight
+        doubtful = {place for place in (self._run_of(job),) if place is not None and view.is_unseen(place)}
+        await view.get_live(sorted(doubtful | state.foreign))
+        if await self._waits(view):
+            subjects = subjects_of([*view.children.values(), *view.pods])
+            view.warnings = await self._events.about(job["metadata"]["namespace"], subjects)
+        return view
 
-    def observed(self, sight: Sight) -> Observed:
+    def observed(self, view: JobView) -> Observed:
         """Returns the snapshot that the plan is made from."""
         found = Observed(
-            job=sight.job,
-            children=tuple(sight.children[place] for place in sorted(sight.children)),
-            pods=sight.pods,
-            warnings=sight.warnings,
-            foreign=frozenset(f"{kind}/{name}" for kind, name in sight.memory.foreign),
+            job=view.job,
+            children=tuple(view.children[place] for place in sorted(view.children)),
+            pods=view.pods,
+            warnings=view.warnings,
+            foreign=frozenset(f"{kind}/{name}" for kind, name in view.state.foreign),
             kuberay=self._kuberay(),
             now=self._clock.now(),
             settings=self._settings,
-            confirmed=frozenset(sight.live),
+            confirmed=frozenset(view.live),
         )
-        return replace(found, lasting=sight.memory.timers.update(facts(found), self._clock.monotonic()))
+        return replace(found, lasting=view.state.timers.update(facts(found), self._clock.monotonic()))
 
-    def look_again_seconds(self, memory: Memory) -> float | None:
+    def requeue_after_seconds(self, state: ReconcileState) -> float | None:
         """Returns when a waiting job is to be looked at again, for nobody tells of Events; None: nothing waits."""
-        if memory.waiting_since is None:
+        if state.waiting_since is None:
             return None
-        waited = self._clock.monotonic() - memory.waiting_since
+        waited = self._clock.monotonic() - state.waiting_since
         return min(max(waited, _PATIENCE_SECONDS), _LONGEST_PAUSE_SECONDS)
 
-    def _is_patient(self, memory: Memory) -> bool:
-        since = memory.leftover_since
+    def _is_patient(self, state: ReconcileState) -> bool:
+        since = state.leftover_since
         return since is None or self._clock.monotonic() - since < _LEFTOVER_PATIENCE_SECONDS
 
-    async def _waits(self, sight: Sight) -> bool:
-        bodies = [*sight.children.values(), *sight.pods]
+    async def _waits(self, view: JobView) -> bool:
+        bodies = [*view.children.values(), *view.pods]
         if not any(is_waiting(body) for body in bodies):
-            sight.memory.waiting_since = None
+            view.state.waiting_since = None
             return False
-        if sight.memory.waiting_since is None:
-            sight.memory.waiting_since = self._clock.monotonic()
-        return self._clock.monotonic() - sight.memory.waiting_since >= _PATIENCE_SECONDS
+        if view.state.waiting_since is None:
+            view.state.waiting_since = self._clock.monotonic()
+        return self._clock.monotonic() - view.state.waiting_since >= _PATIENCE_SECONDS
 
-    def _run_of(self, job: Object) -> Place | None:
+    def _run_of(self, job: Object) -> ObjectRef | None:
         """Returns what runs the part that is under way, by the status; None where none is."""
         status = job.get("status") or {}
         run = status.get("run")

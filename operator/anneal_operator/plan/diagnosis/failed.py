@@ -9,9 +9,9 @@ from typing import Any
 from anneal_api.attempt import Part, PartFailure, PartReport
 from anneal_api.errors import ExitCode, Reason
 from anneal_api.status import StatusReason
+from anneal_operator.plan.diagnosis.reasons import Diagnosis, diagnose
+from anneal_operator.plan.observations import containers, is_leaving, labels_of, status_of, why_ended
 from anneal_operator.plan.observed import Object
-from anneal_operator.plan.trouble import Trouble, trouble
-from anneal_operator.plan.workloads import containers, is_leaving, labels_of, status_of, why_ended
 from anneal_operator.resources import names
 from anneal_operator.resources.names import JOB_LABEL, PART_LABEL
 
@@ -58,7 +58,9 @@ _HINT_OF_NODE_DISKS = (
 )
 
 
-def why_failed(part: Part, body: Object | None, report: PartReport | None, pods: Iterable[Object]) -> Trouble:
+def why_failed(
+    part: Part, body: Object | None, report: PartReport | None, pods: Iterable[Object]
+) -> Diagnosis:
     """Returns why a part failed.
 
     The pods outrank a report of mere symptoms: a worker that the kernel killed looks to the others like a lost
@@ -78,17 +80,17 @@ def why_failed(part: Part, body: Object | None, report: PartReport | None, pods:
     if told is not None:
         return of_report(told)
     if body is None:
-        return trouble(
+        return diagnose(
             StatusReason.INTERNAL, f"The {kind_of(part)} of the {part} part was deleted while it ran."
         )
     return _ended(part, body, report, pods)
 
 
-def of_report(failure: PartFailure) -> Trouble:
+def of_report(failure: PartFailure) -> Diagnosis:
     """Returns what a part says of its own failure."""
     reason = _REASONS_OF_REPORTS.get(failure.reason, StatusReason.INTERNAL)
     place = f"{failure.where}: " if failure.where else ""
-    return trouble(reason, f"{place}{failure.message}", failure.hint)
+    return diagnose(reason, f"{place}{failure.message}", failure.hint)
 
 
 def kind_of(part: Part) -> str:
@@ -96,7 +98,7 @@ def kind_of(part: Part) -> str:
     return "RayJob" if part is Part.TRAIN else "Job"
 
 
-def killed_for_memory(part: Part | None, pods: Iterable[Object]) -> Trouble | None:
+def killed_for_memory(part: Part | None, pods: Iterable[Object]) -> Diagnosis | None:
     """Returns the trouble where the kernel killed a container for its memory; None where it killed none.
 
     Args:
@@ -141,7 +143,7 @@ def hint_of_memory(pod: Object, part: Part | None = None) -> str:
     return _HINTS_OF_MEMORY.get(part, "") if part is not None else ""
 
 
-def killed(part: Part, pods: Iterable[Object]) -> Trouble | None:
+def killed(part: Part, pods: Iterable[Object]) -> Diagnosis | None:
     """Returns the trouble where a pod did not end by itself; None where none was made to end."""
     pods = tuple(pods)
     found = killed_for_memory(part, pods)
@@ -152,23 +154,23 @@ def killed(part: Part, pods: Iterable[Object]) -> Trouble | None:
         message = str(status.get("message", ""))
         if status.get("reason") == "Evicted":
             if _DISK.search(message):
-                return trouble(StatusReason.DISK_FULL, f"A pod was evicted: {message}", _HINT_OF_NODE_DISKS)
-            return trouble(StatusReason.PREEMPTED, f"A pod was evicted: {message}")
+                return diagnose(StatusReason.DISK_FULL, f"A pod was evicted: {message}", _HINT_OF_NODE_DISKS)
+            return diagnose(StatusReason.PREEMPTED, f"A pod was evicted: {message}")
         for condition in status.get("conditions") or ():
             if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
                 why = ": ".join(str(condition[key]) for key in ("reason", "message") if condition.get(key))
-                return trouble(StatusReason.PREEMPTED, f"A pod had to go: {why}")
+                return diagnose(StatusReason.PREEMPTED, f"A pod had to go: {why}")
     return None
 
 
-def _too_much_memory(part: Part | None, pod: Object, container: str) -> Trouble:
+def _too_much_memory(part: Part | None, pod: Object, container: str) -> Diagnosis:
     role = labels_of(pod).get(_NODE_TYPE, "")
     worker = "A serving pod" if _serves(pod) else "A training worker"
     who = {"head": "The Ray head", "worker": worker}.get(role, "A pod")
     limit = _memory_limit(pod, container)
     of_limit = f" of {limit}" if limit else ""
     what = f"{who} was killed: it used more memory than its limit{of_limit}."
-    return trouble(StatusReason.OUT_OF_MEMORY, what, hint_of_memory(pod, part))
+    return diagnose(StatusReason.OUT_OF_MEMORY, what, hint_of_memory(pod, part))
 
 
 def _serves(pod: Object) -> bool:
@@ -181,16 +183,16 @@ def _memory_limit(pod: Object, container: str) -> str:
     return str(((found.get("resources") or {}).get("limits") or {}).get("memory", ""))
 
 
-def _ended(part: Part, body: Object, report: PartReport | None, pods: Iterable[Object]) -> Trouble:
+def _ended(part: Part, body: Object, report: PartReport | None, pods: Iterable[Object]) -> Diagnosis:
     said = why_ended(body)
     if "DeadlineExceeded" in said:
-        return trouble(StatusReason.DEADLINE, f"The {part} part ran into the deadline.")
+        return diagnose(StatusReason.DEADLINE, f"The {part} part ran into the deadline.")
     if status_of(body).get("jobDeploymentStatus") == "ValidationFailed":
-        return trouble(StatusReason.REJECTED, f"KubeRay does not accept the RayJob: {said}")
+        return diagnose(StatusReason.REJECTED, f"KubeRay does not accept the RayJob: {said}")
     pods = tuple(pods)
     if part is Part.TRAIN and report is not None and _head_is_lost(body, pods):
         what = "The pod of the Ray head, in which training is led, is gone: somebody deleted it, or its node was lost."
-        return trouble(StatusReason.PREEMPTED, what)
+        return diagnose(StatusReason.PREEMPTED, what)
     codes = [code for pod in pods for code in _exit_codes(pod) if code]
     reasons = (reason for reason in map(reason_of_exit, codes) if reason is not StatusReason.INTERNAL)
     known = next(reasons, StatusReason.INTERNAL)
@@ -200,7 +202,7 @@ def _ended(part: Part, body: Object, report: PartReport | None, pods: Iterable[O
     if report is not None and report.failure is None and report.stage:
         ended += f" in the {report.stage} stage"
     suffix = f" ({said})" if said else ""
-    return trouble(known, f"{ended} and did not report why{suffix}.")
+    return diagnose(known, f"{ended} and did not report why{suffix}.")
 
 
 def _head_is_lost(body: Object, pods: Iterable[Object]) -> bool:

@@ -11,10 +11,10 @@ from anneal_api.spec.serving import Retention
 from anneal_api.status import Run, StatusReason, VersionStatus
 from anneal_operator.plan import liveness
 from anneal_operator.plan.actions import Delete
-from anneal_operator.plan.moments import after, moment_of
+from anneal_operator.plan.diagnosis.reasons import Diagnosis, diagnose
+from anneal_operator.plan.observations import has_ended, is_leaving, labels_of, number, status_of
 from anneal_operator.plan.observed import Object, Observed
-from anneal_operator.plan.trouble import Trouble, trouble
-from anneal_operator.plan.workloads import has_ended, is_leaving, labels_of, number, status_of
+from anneal_operator.plan.timestamps import after, parse_time
 from anneal_operator.resources.names import ATTEMPT_LABEL, GENERATION_LABEL, PART_LABEL
 
 PARITY = "parity"
@@ -34,7 +34,7 @@ def deletions(bodies: Iterable[Object]) -> tuple[Delete, ...]:
     return tuple(Delete(body["kind"], body["metadata"]["name"], body["metadata"]["uid"]) for body in staying)
 
 
-def at_work(observed: Observed, but: Run | None = None) -> tuple[Object, ...]:
+def active_workloads(observed: Observed, but: Run | None = None) -> tuple[Object, ...]:
     """Returns the Jobs and RayJobs of parts that have not come to their end.
 
     Args:
@@ -48,7 +48,7 @@ def at_work(observed: Observed, but: Run | None = None) -> tuple[Object, ...]:
     )
 
 
-def still_going(observed: Observed) -> bool:
+def has_running_pods(observed: Observed) -> bool:
     """Returns whether pods of stopped parts may still be at work, writing into the same folders.
 
     Those are the pods whose Job or RayJob is gone, and those that are told to go, until their grace is over: what is
@@ -68,7 +68,7 @@ def still_going(observed: Observed) -> bool:
     return False
 
 
-def why_it_stays(observed: Observed, bodies: Iterable[Object]) -> Trouble | None:
+def why_terminating(observed: Observed, bodies: Iterable[Object]) -> Diagnosis | None:
     """Returns why objects that are being deleted are still there; None as long as that is nothing unusual."""
     for body in bodies:
         if observed.lasted(liveness.leaving(body)) >= _USUAL_SECONDS:
@@ -77,7 +77,7 @@ def why_it_stays(observed: Observed, bodies: Iterable[Object]) -> Trouble | None
             what = f"The {kind} {name} has been waiting to be deleted since {since}."
             reason = StatusReason.KUBERAY_MISSING if kind == "RayJob" else StatusReason.INTERNAL
             hint = "See which finalizer holds it; a RayJob's is KubeRay's, whose operator has to run."
-            return trouble(reason, what, hint)
+            return diagnose(reason, what, hint)
     return None
 
 
@@ -132,7 +132,7 @@ def of_finished(observed: Observed) -> tuple[Delete, ...]:
 
 def kept_until(retention: Retention | None, finished_at: str | None) -> datetime | None:
     """Returns until when a finished job's objects are kept; None where it has not finished."""
-    finished = moment_of(finished_at)
+    finished = parse_time(finished_at)
     if finished is None:
         return None
     return after(finished, parse_duration((retention or Retention()).ttl_after_finished))

@@ -9,7 +9,7 @@ from anneal_operator.cluster.client import Client
 from anneal_operator.cluster.clock import Clock
 from anneal_operator.cluster.errors import AlreadyExists, ApiError, NamespaceTerminating
 from anneal_operator.cluster.kinds import EVENT
-from anneal_operator.plan.actions import Announcement
+from anneal_operator.plan.actions import Event
 from anneal_operator.plan.observed import Object
 from anneal_operator.resources.names import MANAGER
 
@@ -19,7 +19,7 @@ _MAX_NOTE = 1024
 _MAX_NAME = 200
 
 
-class Announcer:
+class EventRecorder:
     """Posts Events.
 
     Args:
@@ -33,9 +33,9 @@ class Announcer:
         self._clock = clock
         self._instance = instance[:128]
 
-    async def announce(self, job: Object, announcement: Announcement) -> None:
+    async def record(self, job: Object, event: Event) -> None:
         """Posts an Event. One that was posted before counts up. That it cannot be posted stops nothing."""
-        body = self._event(job, announcement)
+        body = self._event(job, event)
         try:
             try:
                 await self._client.create(EVENT, body)
@@ -46,7 +46,7 @@ class Announcer:
         except ApiError as error:
             _LOG.warning("cannot post an Event: %s", error)
 
-    def _event(self, job: Object, announcement: Announcement) -> Object:
+    def _event(self, job: Object, event: Event) -> Object:
         meta = job["metadata"]
         regarding = {
             "apiVersion": job["apiVersion"],
@@ -57,9 +57,7 @@ class Announcer:
             "resourceVersion": meta["resourceVersion"],
         }
         # The name says what it is about, so that an operator that is killed and plans again posts no second one.
-        content = "\0".join(
-            (meta["uid"], announcement.reason, str(announcement.warning), announcement.message)
-        )
+        content = "\0".join((meta["uid"], event.reason, str(event.warning), event.message))
         digest = hashlib.sha256(content.encode()).hexdigest()[:16]
         return {
             "apiVersion": EVENT.api_version,
@@ -69,10 +67,10 @@ class Announcer:
             "reportingController": MANAGER,
             "reportingInstance": self._instance,
             "action": "Reconcile",
-            "reason": announcement.reason.value,
+            "reason": event.reason.value,
             "regarding": regarding,
-            "note": _cut(announcement.message),
-            "type": "Warning" if announcement.warning else "Normal",
+            "note": _cut(event.message),
+            "type": "Warning" if event.warning else "Normal",
         }
 
     async def _repeat(self, namespace: str, name: str) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 
 from anneal_api.attempt import Part
 from anneal_api.status import StatusReason
-from anneal_operator.plan.failures import hint_of_memory, reason_of_exit
-from anneal_operator.plan.moments import latest, moment_of
+from anneal_operator.plan.diagnosis.failed import hint_of_memory, reason_of_exit
+from anneal_operator.plan.diagnosis.reasons import Diagnosis, diagnose
+from anneal_operator.plan.observations import containers, is_leaving, labels_of, refusals, status_of
 from anneal_operator.plan.observed import Object
-from anneal_operator.plan.trouble import Trouble, trouble
-from anneal_operator.plan.workloads import containers, is_leaving, labels_of, refusals, status_of
+from anneal_operator.plan.timestamps import latest, parse_time
 from anneal_operator.resources.names import QUEUE_LABEL
 
 _PULLS = frozenset(
@@ -28,7 +28,7 @@ _OWN_CONTAINERS = frozenset({"ray-head", "ray-worker", *(part.value for part in 
 _NO_CONFIG_MAP = "Create the ConfigMap in the job's namespace, or correct its name in the manifest."
 
 
-def why_waiting(body: Object, pods: Iterable[Object], warnings: Iterable[Object]) -> Trouble | None:
+def why_waiting(body: Object, pods: Iterable[Object], warnings: Iterable[Object]) -> Diagnosis | None:
     """Returns what keeps pods from running; None where nothing does, as far as is known.
 
     Args:
@@ -46,7 +46,7 @@ def why_waiting(body: Object, pods: Iterable[Object], warnings: Iterable[Object]
     return _pods_refused(body, pods, warnings)
 
 
-def crashes(pods: Iterable[Object], limit: int) -> Trouble | None:
+def crashes(pods: Iterable[Object], limit: int) -> Diagnosis | None:
     """Returns why a container ends again and again, once it was started anew so often that it will go on so.
 
     Args:
@@ -81,49 +81,49 @@ def why_held(body: Object) -> tuple[str, str]:
     return f"Somebody suspended its {kind} {name}.", f"To let it go on: {patch}"
 
 
-def _container_waits(pod: Object) -> Trouble | None:
+def _container_waits(pod: Object) -> Diagnosis | None:
     for container in containers(pod):
         waiting = (container.get("state") or {}).get("waiting") or {}
         reason, message = str(waiting.get("reason", "")), str(waiting.get("message", ""))
         image = container.get("image", "")
         if reason in _PULLS:
-            return trouble(
+            return diagnose(
                 StatusReason.IMAGE_PULL, f"The image {image} cannot be pulled ({reason}): {message}"
             )
         if reason == "CreateContainerConfigError" and _SECRET.search(message):
-            return trouble(StatusReason.SECRET_NOT_FOUND, f"A pod cannot start: {message}.")
+            return diagnose(StatusReason.SECRET_NOT_FOUND, f"A pod cannot start: {message}.")
         if reason in {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}:
-            return trouble(StatusReason.REJECTED, f"A container cannot start ({reason}): {message}")
+            return diagnose(StatusReason.REJECTED, f"A container cannot start ({reason}): {message}")
         if reason == "CrashLoopBackOff":
             return _crashes(pod, container)
     return None
 
 
-def _crashes(pod: Object, container: Mapping[str, Any]) -> Trouble:
+def _crashes(pod: Object, container: Mapping[str, Any]) -> Diagnosis:
     states = (container.get("state") or {}, container.get("lastState") or {})
     last: Mapping[str, Any] = next((s["terminated"] for s in states if s.get("terminated")), {})
     if last.get("reason") == "OOMKilled":
         what = f"The container {container.get('name')} uses more memory than its limit, again and again."
-        return trouble(StatusReason.OUT_OF_MEMORY, what, hint_of_memory(pod))
+        return diagnose(StatusReason.OUT_OF_MEMORY, what, hint_of_memory(pod))
     what = f"The container {container.get('name')} ends again and again (exit code {last.get('exitCode')})."
-    return trouble(reason_of_exit(last.get("exitCode")), what)
+    return diagnose(reason_of_exit(last.get("exitCode")), what)
 
 
-def _not_scheduled(pod: Object) -> Trouble | None:
+def _not_scheduled(pod: Object) -> Diagnosis | None:
     for condition in status_of(pod).get("conditions") or ():
         unscheduled = condition.get("type") == "PodScheduled" and condition.get("status") == "False"
         if unscheduled and condition.get("reason") == "Unschedulable":
             message = str(condition.get("message", "no node takes the pod"))
             if _CLAIM.search(message):
-                return trouble(StatusReason.VOLUME_NOT_FOUND, f"A pod cannot be placed: {message}")
+                return diagnose(StatusReason.VOLUME_NOT_FOUND, f"A pod cannot be placed: {message}")
             hint = ""
             if "PersistentVolumeClaim" in message:
                 hint = "See why the PersistentVolumeClaim is not bound: kubectl describe pvc."
-            return trouble(StatusReason.UNSCHEDULABLE, f"No node takes a pod: {message}", hint)
+            return diagnose(StatusReason.UNSCHEDULABLE, f"No node takes a pod: {message}", hint)
     return None
 
 
-def _not_mounted(pod: Object, warnings: tuple[Object, ...]) -> Trouble | None:
+def _not_mounted(pod: Object, warnings: tuple[Object, ...]) -> Diagnosis | None:
     if status_of(pod).get("phase") == "Running":
         return None
     about = [event for event in warnings if _subject(event).get("name") == pod["metadata"]["name"]]
@@ -134,12 +134,12 @@ def _not_mounted(pod: Object, warnings: tuple[Object, ...]) -> Trouble | None:
     message = next((text for text in map(_text, mounts) if "not found" in text), _text(mounts[-1]))
     reason = StatusReason.SECRET_NOT_FOUND if _SECRET.search(message) else StatusReason.VOLUME_NOT_FOUND
     hint = _NO_CONFIG_MAP if _CONFIG_MAP.search(message) else ""
-    return trouble(reason, f"A volume cannot be mounted: {message}", hint)
+    return diagnose(reason, f"A volume cannot be mounted: {message}", hint)
 
 
-def _pods_refused(body: Object, pods: tuple[Object, ...], warnings: tuple[Object, ...]) -> Trouble | None:
+def _pods_refused(body: Object, pods: tuple[Object, ...], warnings: tuple[Object, ...]) -> Diagnosis | None:
     name, kind = body["metadata"]["name"], body["kind"]
-    newest_pod = latest(*(moment_of(pod["metadata"].get("creationTimestamp")) for pod in pods))
+    newest_pod = latest(*(parse_time(pod["metadata"].get("creationTimestamp")) for pod in pods))
     texts = refusals(body)
     for event in reversed(warnings):
         subject = _subject(event)
@@ -156,9 +156,9 @@ def _pods_refused(body: Object, pods: tuple[Object, ...], warnings: tuple[Object
             texts.append(_text(event))
     for text in texts:
         if "exceeded quota" in text:
-            return trouble(StatusReason.QUOTA_EXCEEDED, f"A pod may not be created: {text}")
+            return diagnose(StatusReason.QUOTA_EXCEEDED, f"A pod may not be created: {text}")
         if "forbidden" in text or "denied the request" in text:
-            return trouble(StatusReason.REJECTED, f"A pod may not be created: {text}")
+            return diagnose(StatusReason.REJECTED, f"A pod may not be created: {text}")
     return None
 
 
@@ -166,9 +166,9 @@ def _is_past(event: Object, newest_pod: datetime | None) -> bool:
     """Whether a pod was created after all, since the event told that none could be."""
     series = event.get("series") or {}
     seen = latest(
-        moment_of(series.get("lastObservedTime")),
-        moment_of(event.get("lastTimestamp") or event.get("deprecatedLastTimestamp")),
-        moment_of(event.get("eventTime")),
+        parse_time(series.get("lastObservedTime")),
+        parse_time(event.get("lastTimestamp") or event.get("deprecatedLastTimestamp")),
+        parse_time(event.get("eventTime")),
     )
     return seen is not None and newest_pod is not None and seen < newest_pod
 

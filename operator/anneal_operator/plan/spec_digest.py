@@ -17,31 +17,31 @@ _RESULT = {"task", "model", "data", "training", "tuning", "evaluation", "compres
 _DIGEST_LENGTH = 16
 
 
-def of_result(spec: FineTuneJobSpec) -> str:
+def result_digest(spec: FineTuneJobSpec) -> str:
     """Returns a digest of what decides how a version turns out and where it lies."""
     return _digest(_without_secrets(_dump(spec, _RESULT)))
 
 
-def of_work(spec: FineTuneJobSpec) -> str:
+def work_digest(spec: FineTuneJobSpec) -> str:
     """Returns a digest of what decides a running attempt: the result, what it runs on, and its credentials."""
     return _digest(_dump(spec, _RESULT | {"resources"}))
 
 
 def is_result_of(version: VersionStatus, spec: FineTuneJobSpec, observed: Observed) -> bool:
     """Returns whether a version is what a spec asks for."""
-    if version.generation == observed.generation or version.shaping == of_result(spec):
+    if version.generation == observed.generation or version.shaping == result_digest(spec):
         return True
     made_from = spec_of(observed, version.generation)
-    return made_from is not None and of_result(made_from) == of_result(spec)
+    return made_from is not None and result_digest(made_from) == result_digest(spec)
 
 
 def works_for(run: Run, spec: FineTuneJobSpec, observed: Observed) -> bool:
     """Returns whether an attempt does what a spec asks for."""
-    if run.generation == observed.generation or run.shaping == of_work(spec):
+    if run.generation == observed.generation or run.shaping == work_digest(spec):
         return True
     # A digest of an older operator may differ where the meaning does not: the manifests themselves decide.
     made_from = spec_of(observed, run.generation)
-    return made_from is not None and of_work(made_from) == of_work(spec)
+    return made_from is not None and work_digest(made_from) == work_digest(spec)
 
 
 def spec_of(observed: Observed, generation: int) -> FineTuneJobSpec | None:

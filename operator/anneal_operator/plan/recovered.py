@@ -19,15 +19,14 @@ from anneal_api.status import (
     VersionStatus,
     read_status,
 )
-from anneal_operator.plan import shaping
-from anneal_operator.plan.attempts import failure_of, with_failure
-from anneal_operator.plan.failures import kind_of
-from anneal_operator.plan.moments import written
+from anneal_operator.plan import spec_digest
+from anneal_operator.plan.diagnosis.failed import kind_of
+from anneal_operator.plan.diagnosis.reasons import shortened
+from anneal_operator.plan.observations import has_succeeded, images_of, labels_of, number, report_of
 from anneal_operator.plan.observed import Object, Observed
-from anneal_operator.plan.reports import report_of
-from anneal_operator.plan.trouble import shortened
-from anneal_operator.plan.versions import serving, version_of
-from anneal_operator.plan.workloads import has_succeeded, images_of, labels_of, number
+from anneal_operator.plan.retries import failure_of, with_failure
+from anneal_operator.plan.rollout.versions import serving, version_of
+from anneal_operator.plan.timestamps import format_time
 from anneal_operator.resources.names import (
     ATTEMPT_LABEL,
     GENERATION_LABEL,
@@ -40,7 +39,7 @@ _PARTS = tuple(Part)
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class Recorded:
     """What is known of a job's past.
 
     Attributes:
@@ -54,7 +53,7 @@ class Memory:
     versions: tuple[VersionStatus, ...]
 
 
-def recall(observed: Observed) -> Memory:
+def recover(observed: Observed) -> Recorded:
     """Returns what is known of a job's past.
 
     An attempt that the status does not know was begun by an operator whose status was lost or is not in the cache
@@ -72,7 +71,7 @@ def recall(observed: Observed) -> Memory:
         versions = _completed(versions, _versions(observed))
     if run is not None and any(place.startswith("failures") for place in left_out):
         status = _still_failed(status, run, observed.now)
-    return Memory(status, run, versions)
+    return Recorded(status, run, versions)
 
 
 def _completed(known: tuple[VersionStatus, ...], found: Iterable[VersionStatus]) -> tuple[VersionStatus, ...]:
@@ -102,7 +101,7 @@ def _still_failed(status: FineTuneJobStatus, run: Run, now: datetime) -> FineTun
         reason=status.reason or StatusReason.INTERNAL,
         message=shortened(status.message) or "Why cannot be read any more.",
         hint=shortened(status.hint),
-        at=status.finished_at or written(now),
+        at=status.finished_at or format_time(now),
     )
     return status.model_copy(update={"failures": list(with_failure(status.failures, lost))})
 
@@ -122,11 +121,11 @@ def _adopted(observed: Observed, generation: int, attempt: int) -> Run:
         found = observed.child(kind_of(each), part_name(observed.name, generation, attempt, each))
         if found is not None or report_of(observed, generation, attempt, each) is not None:
             part, body = each, found
-    now = written(observed.now)
+    now = format_time(observed.now)
     begun = body["metadata"].get("creationTimestamp", now) if body is not None else now
     manifest = observed.child("ConfigMap", generation_name(observed.name, generation))
     first = manifest["metadata"].get("creationTimestamp", begun) if manifest is not None else begun
-    spec = shaping.spec_of(observed, generation)
+    spec = spec_digest.spec_of(observed, generation)
     return Run(
         generation=generation,
         attempt=attempt,
@@ -134,7 +133,7 @@ def _adopted(observed: Observed, generation: int, attempt: int) -> Run:
         image=next(images_of(body), observed.settings.image),
         startedAt=begun,
         partStartedAt=begun,
-        shaping=shaping.of_work(spec) if spec is not None else None,
+        shaping=spec_digest.work_digest(spec) if spec is not None else None,
         forGeneration=generation,
         countsFrom=first,
     )
@@ -148,8 +147,10 @@ def _versions(observed: Observed) -> Iterator[VersionStatus]:
         if report is None or report.published is None or report.published.version is None:
             continue
         run = _adopted(observed, generation, attempt)
-        spec = shaping.spec_of(observed, generation)
-        version = version_of(report.published, run, shaping.of_result(spec) if spec else None, observed.now)
+        spec = spec_digest.spec_of(observed, generation)
+        version = version_of(
+            report.published, run, spec_digest.result_digest(spec) if spec else None, observed.now
+        )
         service = _service(observed)
         finish = part_name(observed.name, generation, attempt, Part.FINISH)
         if observed.child("Job", finish) is None and service is not None:

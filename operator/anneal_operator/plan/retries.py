@@ -9,10 +9,10 @@ from anneal_api.attempt import Part
 from anneal_api.job import FineTuneJobSpec
 from anneal_api.schema import parse_duration
 from anneal_api.status import FailedAttempt, Run, StatusReason, StoreStatus
-from anneal_operator.plan import shaping
-from anneal_operator.plan.moments import after, moment_of, written
+from anneal_operator.plan import spec_digest
+from anneal_operator.plan.diagnosis.reasons import Diagnosis
 from anneal_operator.plan.observed import Observed
-from anneal_operator.plan.trouble import Trouble
+from anneal_operator.plan.timestamps import after, format_time, parse_time
 from anneal_operator.settings import Settings
 
 PERMANENT = frozenset(
@@ -51,7 +51,7 @@ def begun(observed: Observed, spec: FineTuneJobSpec, last: Run | None, store: St
         last: The attempt before it, whose part is to be gone on with; None: the way begins anew.
         store: Where its results go.
     """
-    now = written(observed.now)
+    now = format_time(observed.now)
     same = last is not None and last.generation == observed.generation
     return Run(
         generation=observed.generation,
@@ -61,19 +61,19 @@ def begun(observed: Observed, spec: FineTuneJobSpec, last: Run | None, store: St
         store=store,
         startedAt=now,
         partStartedAt=now,
-        shaping=shaping.of_work(spec),
+        shaping=spec_digest.work_digest(spec),
         forGeneration=observed.generation,
         countsFrom=(last.counts_from or last.started_at) if last is not None and same else now,
     )
 
 
-def at_part(run: Run, part: Part, now: datetime) -> Run:
+def at_step(run: Run, part: Part, now: datetime) -> Run:
     """Returns an attempt as it goes on to another part."""
-    return run.model_copy(update={"part": part, "part_started_at": written(now), "part_seen": False})
+    return run.model_copy(update={"part": part, "part_started_at": format_time(now), "part_seen": False})
 
 
 def failed(
-    observed: Observed, run: Run, why: Trouble, failures: Iterable[FailedAttempt]
+    observed: Observed, run: Run, why: Diagnosis, failures: Iterable[FailedAttempt]
 ) -> tuple[Run, FailedAttempt]:
     """Returns an attempt after it failed, and the record of its failure.
 
@@ -97,19 +97,19 @@ def failed(
         reason=why.reason,
         message=why.message,
         hint=_GO_ON if last and why.reason is StatusReason.PREEMPTED else why.hint,
-        at=written(observed.now),
+        at=format_time(observed.now),
     )
     if last:
         return run.model_copy(update={"retry_at": None}), failure
     due = after(observed.now, backoff(len(earlier) + 1, observed.settings))
-    return run.model_copy(update={"retry_at": written(due)}), failure
+    return run.model_copy(update={"retry_at": format_time(due)}), failure
 
 
 def stopped(run: Run | None, failures: Iterable[FailedAttempt], now: datetime) -> Run | None:
     """Returns an attempt after it was stopped on purpose: it is not lost, and another may go on with its part."""
     if run is None or run.retry_at is not None or failure_of(run, failures) is not None:
         return run
-    return run.model_copy(update={"retry_at": written(now)})
+    return run.model_copy(update={"retry_at": format_time(now)})
 
 
 def failure_of(run: Run, failures: Iterable[FailedAttempt]) -> FailedAttempt | None:
@@ -151,7 +151,7 @@ def backoff(failures: int, settings: Settings) -> float:
 
 def deadline_of(run: Run, spec: FineTuneJobSpec) -> datetime | None:
     """Returns when the job has to be published; None where it has no deadline."""
-    begin = moment_of(run.counts_from or run.started_at)
+    begin = parse_time(run.counts_from or run.started_at)
     if spec.deadline is None or begin is None:
         return None
     return after(begin, parse_duration(spec.deadline))

@@ -6,10 +6,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from anneal_api.attempt import Part
-from anneal_operator.plan.moments import latest, moment_of
-from anneal_operator.plan.observed import Object
-from anneal_operator.resources.names import ATTEMPT_LABEL, GENERATION_LABEL, PART_LABEL, VERSION_LABEL
+from pydantic import ValidationError
+
+from anneal_api.attempt import Part, PartReport
+from anneal_operator.plan.observed import Object, Observed
+from anneal_operator.plan.timestamps import latest, parse_time
+from anneal_operator.resources.names import (
+    ATTEMPT_LABEL,
+    GENERATION_LABEL,
+    PART_LABEL,
+    VERSION_LABEL,
+    attempt_name,
+)
 
 _TERMINAL_RAY_JOB = frozenset({"Complete", "Failed", "ValidationFailed"})
 _HELD_RAY_JOB = frozenset({"Suspending", "Suspended"})
@@ -78,7 +86,7 @@ def ended_at(body: Object) -> datetime | None:
     """Returns when a Job or RayJob came to its end; None where that is not known."""
     status = status_of(body)
     failed = condition_of(body, "Failed") or {}
-    return moment_of(
+    return parse_time(
         status.get("endTime") or status.get("completionTime") or failed.get("lastTransitionTime")
     )
 
@@ -96,12 +104,12 @@ def alive_since(body: Object, pods: Iterable[Object]) -> datetime | None:
     A Job's own start counts from before it had a node, so its containers are asked.
     """
     status = status_of(body)
-    started = [moment_of(state["startedAt"]) for state in _running(pods) if state.get("startedAt")]
+    started = [parse_time(state["startedAt"]) for state in _running(pods) if state.get("startedAt")]
     if body["kind"] == "RayJob":
         if status.get("jobDeploymentStatus") != "Running" or not has_driver(body):
             return None
         driver = (status.get("rayJobInfo") or {}).get("startTime")
-        return latest(moment_of(driver), moment_of(status.get("startTime")), *started)
+        return latest(parse_time(driver), parse_time(status.get("startTime")), *started)
     return latest(*started)
 
 
@@ -187,3 +195,46 @@ def _running(pods: Iterable[Object]) -> Iterator[Mapping[str, Any]]:
         if status_of(pod).get("phase") == "Running":
             states = (status_of(pod).get("containerStatuses") or (),)
             yield from (c["state"]["running"] for c in states[0] if (c.get("state") or {}).get("running"))
+
+
+def report_of(observed: Observed, generation: int, attempt: int, part: Part) -> PartReport | None:
+    """Returns what a part of an attempt last reported; None where nothing that counts is there.
+
+    Only a report that names the very job, generation, attempt and part counts.
+    """
+    board = observed.child("ConfigMap", attempt_name(observed.name, generation, attempt))
+    return report_in(board, observed.uid, generation, attempt, part) if board is not None else None
+
+
+def report_in(board: Object, uid: str, generation: int, attempt: int, part: Part) -> PartReport | None:
+    """Returns what a part of an attempt last wrote into the attempt's ConfigMap; None where nothing of it counts.
+
+    Args:
+        board: The ConfigMap.
+        uid: UID of the job.
+        generation: Generation that the attempt belongs to.
+        attempt: Number of the attempt.
+        part: The part.
+    """
+    report = _read(board, part)
+    if report is None:
+        return None
+    told = (report.job_uid, report.generation, report.attempt, report.part)
+    return report if told == (uid, generation, attempt, part) else None
+
+
+def reports_of(observed: Observed, generation: int, attempt: int) -> dict[Part, PartReport]:
+    """Returns what the parts of an attempt last reported, by part."""
+    found = {part: report_of(observed, generation, attempt, part) for part in Part}
+    return {part: report for part, report in found.items() if report is not None}
+
+
+def _read(board: Object, part: Part) -> PartReport | None:
+    text = (board.get("data") or {}).get(f"{part.value}.json")
+    if not isinstance(text, str):
+        return None
+    try:
+        # A trainer that is newer than the operator may say more than the operator knows.
+        return PartReport.model_validate_json(text, extra="ignore")
+    except ValidationError:
+        return None
