@@ -266,7 +266,7 @@ def test_a_status_is_written_whole_and_shown_in_columns(
 @pytest.mark.parametrize(
     ("status", "message"),
     [
-        ({"phase": "Flying"}, "Unsupported value"),
+        ({"conditions": [{**_status()["conditions"][0], "status": "Perhaps"}]}, "Unsupported value"),
         ({"conditions": [_status()["conditions"][0]] * 2}, "Duplicate value"),
         ({"conditions": [{"type": "Ready"}]}, "Required value"),
         ({"finishedAt": "yesterday"}, "date-time"),
@@ -280,6 +280,17 @@ def test_a_status_out_of_the_contract_is_refused(
     code, answer = apiserver.request("PATCH", path, {"status": status}, media_type=_MERGE)
     assert code == 422, answer
     assert message in answer["message"]
+
+
+def test_words_of_a_newer_release_are_taken(apiserver: ApiServer, create: Create, namespace: str) -> None:
+    """An operator that was rolled back with its CRD must be able to write what it has found."""
+    create(good_manifest(), dry_run=False)
+    newer = {**_status()["conditions"][0], "type": "SomethingNewer", "reason": "AsWell"}
+    status = {"phase": "Flying", "reason": "SomethingNewer", "conditions": [newer]}
+    path = f"{_jobs(namespace, 'reviews')}/status"
+    code, answer = apiserver.request("PATCH", path, {"status": status}, media_type=_MERGE)
+    assert code == 200, answer
+    assert answer["status"]["phase"] == "Flying"
 
 
 def test_every_field_is_explained(apiserver: ApiServer) -> None:

@@ -39,7 +39,8 @@ class RealWorld:
         self.name = str(self._objects[0]["metadata"]["name"])
         for body in self._objects:
             self._create(_owned(body, "reviews", self.owner))
-        status, answer = server.request("POST", f"{self._path('ServiceAccount', self.name)}/token", _TOKEN)
+        (account,) = [str(b["metadata"]["name"]) for b in self._objects if b["kind"] == "ServiceAccount"]
+        status, answer = server.request("POST", f"{self._path('ServiceAccount', account)}/token", _TOKEN)
         assert status == 201, answer
         (folder / "token").write_text(answer["status"]["token"])
         (folder / "ca.crt").write_bytes(server.ca.read_bytes())

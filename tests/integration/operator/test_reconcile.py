@@ -246,7 +246,7 @@ def test_waits_for_what_an_earlier_job_of_the_name_left(jobs: Jobs) -> None:
 def test_tells_of_a_leftover_that_stays_and_goes_on_when_it_is_gone(
     jobs: Jobs, monkeypatch: pytest.MonkeyPatch, held: str
 ) -> None:
-    from anneal_operator.controller import observation
+    from anneal_operator.controller import job_view
 
     jobs.create()
     run(jobs, bring_to_rest)
@@ -255,7 +255,7 @@ def test_tells_of_a_leftover_that_stays_and_goes_on_when_it_is_gone(
     jobs.delete()
     wait_until(lambda: len(jobs.children()) == 1)  # all else is collected
     jobs.create()
-    monkeypatch.setattr(observation, "_LEFTOVER_PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(job_view, "_LEFTOVER_PATIENCE_SECONDS", 0.5)
 
     def plan(observed: Observed) -> Plan:
         # Without the attempt on record only making the Job shows that one is there.
@@ -273,7 +273,7 @@ def test_tells_of_a_leftover_that_stays_and_goes_on_when_it_is_gone(
 
         await until(told, seconds=10)
         parts.hear(jobs.edit({"metadata": {"labels": {"touched": "yes"}}}))
-        monkeypatch.setattr(observation, "_LEFTOVER_PATIENCE_SECONDS", 60.0)
+        monkeypatch.setattr(job_view, "_LEFTOVER_PATIENCE_SECONDS", 60.0)
         for _ in range(3):
             assert await parts.look() is Result.STEADY  # it is not waited for again
         jobs.at(held, "PATCH", {"metadata": {"finalizers": None}}, media_type=MERGE)
@@ -521,7 +521,7 @@ def test_a_job_that_is_gone_is_forgotten(jobs: Jobs) -> None:
         jobs.delete()
         assert await parts.look() is Result.CONFLICT  # its deletion is not yet known
         assert await parts.look() is Result.GONE
-        assert parts.reconciler._memories == {}
+        assert parts.reconciler._states == {}
 
     run(jobs, scenario)
     assert jobs.children() == {}
@@ -602,9 +602,9 @@ def test_a_clean_up_that_cannot_start_does_not_hold_the_namespace(
 
 
 def test_events_of_waiting_children_reach_the_plan(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
-    from anneal_operator.controller import observation
+    from anneal_operator.controller import job_view
 
-    monkeypatch.setattr(observation, "_PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(job_view, "_PATIENCE_SECONDS", 0.0)
     jobs.create()
     warning = {
         "metadata": {"name": "w", "namespace": jobs.namespace},
