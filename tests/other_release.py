@@ -60,16 +60,19 @@ class OtherRelease:
         commit: Which.
         folder: Where its operator is unpacked.
 
+    Attributes:
+        knows_open_words: Whether it keeps what it does not know of a status.
+
     Raises:
         subprocess.CalledProcessError: The repository has no such commit.
     """
 
     def __init__(self, commit: str, folder: Path) -> None:
-        self.commit = commit
         tree = subprocess.run(
             ["git", "archive", commit, "operator"], cwd=ROOT, check=True, capture_output=True
         ).stdout
         subprocess.run(["tar", "--extract", "--directory", str(folder)], input=tree, check=True)
+        self.knows_open_words = (folder / "operator" / "anneal_api" / "words.py").exists()
         self._process = subprocess.Popen(
             [sys.executable, "-c", _PLANNER],
             env={**os.environ, "PYTHONPATH": str(folder / "operator")},
