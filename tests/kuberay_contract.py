@@ -18,7 +18,7 @@ from anneal_operator.resources.names import (
     UID_LABEL,
 )
 
-_SECONDS = 300
+_SECONDS = 900  # four Ray clusters at once, on two cores that others may use too
 _FINALIZER = "ray.io/rayjob-finalizer"
 
 Ask = Callable[[str, str, dict[str, Any] | None], dict[str, Any] | None]
