@@ -16,7 +16,8 @@ from typing import Any
 from model_controllers import PARTS, START, ModelControllers
 
 from anneal_api.identity import API_VERSION, KIND
-from anneal_api.status import FineTuneJobStatus, read_status
+from anneal_api.status import FineTuneJobStatus
+from anneal_api.status_reading import read_status
 from anneal_operator.plan.actions import Apply, Create, Delete, Plan, SetFinalizer
 from anneal_operator.plan.liveness import Timers, facts
 from anneal_operator.plan.observations import has_ended
@@ -359,6 +360,17 @@ class ModelCluster(ModelControllers):
             self.tick(5)
         self.settle()
         return self.status
+
+    def go_until_made(self, kind: str, name: str, rounds: int = 40) -> dict[str, Any]:
+        """Lets operator and cluster work until an object is there; returns it."""
+        for _ in range(rounds):
+            if (kind, name) in self.objects:
+                break
+            self.settle()
+            self.work()
+            self.settle()
+            self.tick(5)
+        return self.objects[kind, name]
 
     @property
     def status(self) -> dict[str, Any]:

@@ -359,11 +359,17 @@ def live(
     server: ApiServer, namespaces: tuple[str, ...], *, plan: Planner = tiny_plan, **process: Any
 ) -> Life:
     """Begins a life of the operator."""
+    settings = Settings(image=IMAGE, namespaces=namespaces)
+    return begun(credentials_of(server), settings, ProcessSettings(**process), plan=plan)
+
+
+def begun(credentials: Credentials, settings: Settings, process: ProcessSettings, *, plan: Planner) -> Life:
+    """Begins a life of the operator with given credentials and settings."""
     metrics, probes, stop = Metrics("test"), Probes(), asyncio.Event()
     manager = Manager(
-        credentials_of(server),
-        Settings(image=IMAGE, namespaces=namespaces),
-        ProcessSettings(**process),
+        credentials,
+        settings,
+        process,
         plan=plan,
         metrics=metrics,
         probes=probes,

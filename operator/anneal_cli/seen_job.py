@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from anneal_api.errors import ExitCode
-from anneal_api.status import FineTuneJobStatus, Phase, StatusReason, read_status
+from anneal_api.status import FineTuneJobStatus, Phase, StatusReason
+from anneal_api.status_reading import read_status
 from anneal_operator.resources.ownership import Object
 
 FINAL = frozenset({Phase.READY, Phase.SUCCEEDED, Phase.FAILED})

@@ -73,7 +73,7 @@ class JobView:
 
     Args:
         job: The job.
-        memory: What is remembered of it.
+        state: What is remembered of it.
         children: Its children, as the cache has them.
         pods: Its pods.
         client: The API server.

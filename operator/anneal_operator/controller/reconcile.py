@@ -12,9 +12,7 @@ import logging
 import math
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Any
 
-from anneal_api.identity import API_VERSION, KIND
 from anneal_api.status import FineTuneJobStatus
 from anneal_operator.cluster.cache import Cache, JobKey
 from anneal_operator.cluster.client import Client
@@ -31,17 +29,18 @@ from anneal_operator.cluster.errors import (
     Transient,
 )
 from anneal_operator.cluster.kinds import FINE_TUNE_JOB, RAY_SERVICE, SERVICE, kind_named
-from anneal_operator.cluster.packed import controller_of, version_of
+from anneal_operator.cluster.packed import version_of
 from anneal_operator.cluster.queue import WorkQueue
 from anneal_operator.cluster.served_status import ServedStatus
+from anneal_operator.controller.adoption import claim_children
 from anneal_operator.controller.event_recorder import EventRecorder
 from anneal_operator.controller.job_view import JobView, Leftover, ObjectRef, Observer, ReconcileState
-from anneal_operator.controller.refusals import Refusal, is_webhook_down, trouble_of, with_refusal
+from anneal_operator.controller.refusals import Refusal, diagnosis_of, is_webhook_down, with_refusal
 from anneal_operator.controller.status_document import document_of
 from anneal_operator.plan.actions import Action, Apply, Create, Delete, Plan, SetFinalizer
 from anneal_operator.plan.confirmation import ref_of
 from anneal_operator.plan.observed import Object, Observed
-from anneal_operator.resources.names import FINALIZER, labels
+from anneal_operator.resources.names import FINALIZER
 
 _LOG = logging.getLogger(__name__)
 
@@ -79,7 +78,7 @@ class Reconciler:
         cache: The cache.
         queue: Where a job is put that has to be looked at again.
         observer: Takes stock.
-        announcer: Posts Events.
+        recorder: Posts Events.
         plan: Decides. Pure.
         clock: Time.
         retried: Told why a job has to be looked at again after a failure.
@@ -92,7 +91,7 @@ class Reconciler:
         cache: Cache,
         queue: WorkQueue[JobKey],
         observer: Observer,
-        announcer: EventRecorder,
+        recorder: EventRecorder,
         *,
         plan: Callable[[Observed], Plan],
         clock: Clock,
@@ -103,7 +102,7 @@ class Reconciler:
         self._cache = cache
         self._queue = queue
         self._observer = observer
-        self._announcer = announcer
+        self._recorder = recorder
         self._plan = plan
         self._clock = clock
         self._retried = retried
@@ -150,9 +149,9 @@ class Reconciler:
             return Result.GONE
         state = self._state(key, job["metadata"]["uid"])
         view = await self._observer.observe(job, state)
-        changed = await self._claim_children(view)
+        changed = await claim_children(self._client, view)
         plan = await self._planned(view)
-        changed |= await self._claim_children(view)  # those too that only a live look has shown
+        changed |= await claim_children(self._client, view)  # those too that only a live look has shown
         if plan.status is not None:
             changed |= await self._write_status(view, plan.status)
         try:
@@ -160,8 +159,8 @@ class Reconciler:
             state.leftover_since = None
         finally:
             # The transitions are on record, so this is the only time that anybody tells of them.
-            for announcement in plan.events:
-                await self._announcer.record(view.job, announcement)
+            for event in plan.events:
+                await self._recorder.record(view.job, event)
         known, state.refusal = state.refusal, refusal
         if refusal is not None:
             self._try_again(key, refusal, known)
@@ -232,45 +231,9 @@ class Reconciler:
             assert unseen, f"the plan asks again for what was looked at: {plan.confirm}"
             await view.get_live(unseen)
 
-    async def _claim_children(self, view: JobView) -> bool:
-        """Gives back to children what makes them the job's: somebody took their labels or their owner."""
-        meta = view.job["metadata"]
-        if "deletionTimestamp" in meta:
-            return False
-        ours = labels(meta["name"], meta["uid"])
-        owner = {
-            "apiVersion": API_VERSION,
-            "kind": KIND,
-            "name": meta["name"],
-            "uid": meta["uid"],
-            "controller": True,
-            "blockOwnerDeletion": True,
-        }
-        changed = False
-        for child in list(view.children.values()):
-            there = child["metadata"].get("labels") or {}
-            missing = {label: value for label, value in ours.items() if there.get(label) != value}
-            owned = controller_of(child)[2] == meta["uid"]
-            if owned and not missing:
-                continue
-            fix: dict[str, Any] = {"resourceVersion": child["metadata"]["resourceVersion"], "labels": missing}
-            if not owned:
-                fix["ownerReferences"] = [*(child["metadata"].get("ownerReferences") or ()), owner]
-            kind, name = ref_of(child)
-            try:
-                now = await self._client.merge(kind_named(kind), meta["namespace"], name, {"metadata": fix})
-            except (Conflict, NotFound):
-                # The cache is behind, and would be so at the next look too if the event is lost.
-                await view.get_live([(kind, name)])
-                raise
-            view.record(now)
-            _LOG.info("gave %s %s its labels and owner back", kind, name)
-            changed = True
-        return changed
-
     async def _write_status(self, view: JobView, status: FineTuneJobStatus) -> bool:
         if view.state.refusal is not None:
-            status = with_refusal(status, trouble_of(view.state.refusal))
+            status = with_refusal(status, diagnosis_of(view.state.refusal))
         wanted = self._served_status.fitted(document_of(status))
         if wanted == (view.job.get("status") or {}):
             return False

@@ -37,7 +37,7 @@ def is_webhook_down(error: ApiError) -> bool:
     return isinstance(error, Unavailable) and _WEBHOOK_DOWN in error.message
 
 
-def trouble_of(refusal: Refusal) -> Diagnosis:
+def diagnosis_of(refusal: Refusal) -> Diagnosis:
     """Returns what is wrong where the API server refused an object."""
     (kind, name), error = refusal.place, refusal.error
     if isinstance(error, QuotaExceeded):

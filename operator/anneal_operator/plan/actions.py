@@ -86,7 +86,7 @@ class Plan:
     Attributes:
         status: What has become of the job; None: the job is going, write none.
         actions: What to do after the status is written, in order.
-        announcements: Events to post.
+        events: Events to post.
         requeue_after: Seconds until the job must be looked at again, where time alone changes something.
         confirm: Kind and name of what must be looked at live before anything can be decided; the rest is empty then.
     """

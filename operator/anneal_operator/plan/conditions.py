@@ -194,10 +194,10 @@ class JobState:
 
 
 def waits(phase: Phase, what: Diagnosis, part: Part | None) -> JobState:
-    """Returns the standing of a job that something keeps from going on."""
+    """Returns the state of a job that something keeps from going on."""
     return JobState(phase, what.reason, what.message, what.hint, part)
 
 
 def has_failed(why: Diagnosis, part: Part | None) -> JobState:
-    """Returns the standing of a job that failed."""
+    """Returns the state of a job that failed."""
     return JobState(Phase.FAILED, why.reason, why.message, why.hint, part, going=False)

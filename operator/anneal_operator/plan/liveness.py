@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 
 from anneal_api.attempt import Part
 from anneal_operator.plan import observations
+from anneal_operator.plan.confirmation import ref_of
 from anneal_operator.plan.observed import Object, Observed
 from anneal_operator.resources.names import attempt_name
 
@@ -52,12 +53,10 @@ def facts(observed: Observed) -> dict[str, str]:
         if child["kind"] in {"Job", "RayJob"}:
             pods = observations.pods_with(observations.labels_of(child), observed.pods)
             found.update(_of_workload(child, pods))
-        elif child["kind"] == "RayService" and observations.is_leaving(child):
-            found[leaving(child)] = _uid(child)
         elif child["kind"] == "ConfigMap":
             found.update(_of_reports(child))
-    found |= {leaving(pod): _uid(pod) for pod in observed.pods if observations.is_leaving(pod)}
-    return found
+    terminating = filter(observations.is_leaving, (*observed.children, *observed.pods))
+    return found | {leaving(body): _uid(body) for body in terminating}
 
 
 def leaving(body: Object) -> str:
@@ -92,22 +91,20 @@ def alive(body: Object) -> str:
 
 def reported(job: str, generation: int, attempt: int, part: Part) -> str:
     """Names the fact that a part of an attempt has last reported what it has."""
-    return f"{attempt_name(job, generation, attempt)} {part.value}"
+    return _reported(attempt_name(job, generation, attempt), part)
 
 
 PROGRESS_SHOWN = "the progress is shown"
 """The fact that the status shows the progress that it does."""
 
 
-def deploying(version: int) -> str:
+def deploying(version: object) -> str:
     """Names the fact that a version is to serve and does not yet."""
     return f"v{version} is deploying"
 
 
 def _of_workload(body: Object, pods: tuple[Object, ...]) -> Iterator[tuple[str, str]]:
     uid = _uid(body)
-    if observations.is_leaving(body):
-        yield leaving(body), uid
     if observations.has_ended(body):
         yield ended(body), uid
         return
@@ -128,7 +125,7 @@ def _of_reports(board: Object) -> Iterator[tuple[str, str]]:
         part = key.removesuffix(".json")
         if isinstance(text, str) and part in _PARTS:
             digest = hashlib.sha256(text.encode()).hexdigest()[:_DIGEST_LENGTH]
-            yield f"{board['metadata']['name']} {part}", f"{_uid(board)} {digest}"
+            yield _reported(board["metadata"]["name"], part), f"{_uid(board)} {digest}"
 
 
 def _of_status(observed: Observed) -> Iterator[tuple[str, str]]:
@@ -138,11 +135,15 @@ def _of_status(observed: Observed) -> Iterator[tuple[str, str]]:
     versions = status.get("versions") if isinstance(status, Mapping) else None
     for version in versions if isinstance(versions, list) else ():
         if isinstance(version, Mapping) and isinstance(version.get("deployingSince"), str):
-            yield f"v{version.get('version')} is deploying", version["deployingSince"]
+            yield deploying(version.get("version")), version["deployingSince"]
+
+
+def _reported(board: str, part: str) -> str:
+    return f"{board} {part}"
 
 
 def _place(body: Object) -> str:
-    return f"{body['kind']}/{body['metadata']['name']}"
+    return "/".join(ref_of(body))
 
 
 def _uid(body: Object) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 from anneal_api.attempt import Part, PartReport, PublishedResult
 from anneal_api.errors import ArtifactInvalid
@@ -11,14 +10,15 @@ from anneal_api.job import FineTuneJobSpec
 from anneal_api.report import Verdict
 from anneal_api.status import FailedAttempt, Phase, Run, StatusReason, VersionStatus
 from anneal_operator.plan import retries, spec_digest
-from anneal_operator.plan.actions import Action, Apply, Create
+from anneal_operator.plan.actions import Action, Create
+from anneal_operator.plan.attempt_objects import step_object, surroundings
 from anneal_operator.plan.conditions import PHASE_OF_PART, JobState, has_failed, waits
 from anneal_operator.plan.confirmation import ref_of, require_live
 from anneal_operator.plan.diagnosis.pending import why_held
 from anneal_operator.plan.diagnosis.reasons import Diagnosis, diagnose
 from anneal_operator.plan.garbage import active_workloads, deletions, has_running_pods, why_terminating
 from anneal_operator.plan.observations import ended_at, has_begun, has_driver, images_of, status_of
-from anneal_operator.plan.observed import Object, Observed
+from anneal_operator.plan.observed import Observed
 from anneal_operator.plan.recovered import Recorded
 from anneal_operator.plan.rollout import versions as known
 from anneal_operator.plan.steps import (
@@ -32,13 +32,7 @@ from anneal_operator.plan.steps import (
 )
 from anneal_operator.plan.stores import pinned, store_for
 from anneal_operator.plan.timestamps import format_time, parse_time
-from anneal_operator.resources.attempt import attempt_objects
-from anneal_operator.resources.intent import differs
-from anneal_operator.resources.manifest import manifest_configmap
-from anneal_operator.resources.names import generation_name
 from anneal_operator.resources.places import version_folder
-from anneal_operator.resources.rayjobs import train_rayjob
-from anneal_operator.resources.step_jobs import step_job
 
 STOPPING_SECONDS = 5.0
 """How often pods that were told to go are looked at."""
@@ -61,9 +55,9 @@ class PipelineState:
         run: The attempt under way, or the last one.
         failures: Attempts that failed, the newest last.
         versions: The published versions, the newest last.
-        standing: Where the job stands; None: what the spec asks for is published, and serving says the rest.
+        job_state: Where the job stands; None: what the spec asks for is published, and serving says the rest.
         actions: What to do.
-        look_again: Seconds until time alone may change something.
+        requeue_after: Seconds until time alone may change something.
         worker_seconds: Training that has come to its end just now: seconds, times workers.
     """
 
@@ -215,7 +209,7 @@ def _going(
 ) -> PipelineState:
     run, body = pipeline.run, step.body
     assert run is not None
-    actions = [*pipeline.actions, *_surroundings(observed, run)]
+    actions = [*pipeline.actions, *surroundings(observed, run)]
     requeue_after = list(pipeline.requeue_after)
     if step.requeue_after is not None:
         requeue_after.append(step.requeue_after)
@@ -223,7 +217,7 @@ def _going(
     if deadline is not None:
         requeue_after.append((deadline - observed.now).total_seconds())
     if step.state is StepState.ABSENT and not blocked:
-        actions.append(Create(_part_object(observed, spec, run)))
+        actions.append(Create(step_object(observed, spec, run)))
     elif step.remove and body is not None:
         actions += deletions([body])
     elif body is not None and step.state is not StepState.LEAVING and has_begun(body):
@@ -232,13 +226,13 @@ def _going(
         # Its pods never started, so the attempt is not lost: it starts with the image that the operator has now.
         run = run.model_copy(update={"part_seen": False, "image": observed.settings.image})
         actions += deletions([body])
-    job_state = _standing_of(run, step)
+    job_state = _state_at(run, step)
     return replace(
         pipeline, run=run, job_state=job_state, actions=tuple(actions), requeue_after=tuple(requeue_after)
     )
 
 
-def _standing_of(run: Run, step: StepView) -> JobState:
+def _state_at(run: Run, step: StepView) -> JobState:
     phase = PHASE_OF_PART[run.part]
     if step.state is StepState.HELD and step.body is not None:
         what, hint = why_held(step.body)
@@ -253,7 +247,7 @@ def _has_better_image(observed: Observed, spec: FineTuneJobSpec, run: Run, step:
     cannot_pull = step.diagnosis is not None and step.diagnosis.reason is StatusReason.IMAGE_PULL
     if step.state is not StepState.WAITING or not cannot_pull:
         return False
-    anew = _part_object(observed, spec, run.model_copy(update={"image": observed.settings.image}))
+    anew = step_object(observed, spec, run.model_copy(update={"image": observed.settings.image}))
     if set(images_of(anew)) == set(images_of(step.body)):
         return False
     require_live(observed, *map(ref_of, step_pods(observed, run)))
@@ -361,32 +355,6 @@ def _overdue(observed: Observed, spec: FineTuneJobSpec, pipeline: PipelineState)
     failures = tuple(last if failure == known_failure else failure for failure in pipeline.failures)
     run = run.model_copy(update={"retry_at": None})
     return replace(pipeline, run=run, failures=failures, job_state=has_failed(why, run.part))
-
-
-def _surroundings(observed: Observed, run: Run) -> list[Action]:
-    """Returns what makes the manifest, the report's place and the rights of an attempt be there."""
-    actions: list[Action] = []
-    if observed.child("ConfigMap", generation_name(observed.name, run.generation)) is None:
-        actions.append(Create(manifest_configmap(_as_of(observed.job, run.generation))))
-    for body in attempt_objects(observed.job, run):
-        live = observed.child(body["kind"], body["metadata"]["name"])
-        if live is None:
-            # Created, and not applied: that costs the API server half, and finds out by itself what is there.
-            actions.append(Create(body))
-        elif body["kind"] != "ConfigMap" and differs(live, body):  # what pods wrote into that is theirs
-            actions.append(Apply(body))
-    return actions
-
-
-def _part_object(observed: Observed, spec: FineTuneJobSpec, run: Run) -> dict[str, Any]:
-    build = train_rayjob if run.part is Part.TRAIN else step_job
-    spec, settings = pinned(spec, observed.settings, run.store)
-    return build(observed.job, spec, run, settings)
-
-
-def _as_of(job: Object, generation: int) -> dict[str, Any]:
-    """Returns a job as it was in an earlier generation, as far as that attempt's work goes."""
-    return {**job, "metadata": {**job["metadata"], "generation": generation}}
 
 
 def _worker_seconds(observed: Observed, spec: FineTuneJobSpec, run: Run) -> float:

@@ -17,8 +17,8 @@ from anneal_api.status import (
     StatusReason,
     VersionState,
     VersionStatus,
-    read_status,
 )
+from anneal_api.status_reading import read_status
 from anneal_operator.plan import spec_digest
 from anneal_operator.plan.diagnosis.failed import kind_of
 from anneal_operator.plan.diagnosis.reasons import shortened

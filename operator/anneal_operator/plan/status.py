@@ -39,6 +39,17 @@ from anneal_operator.plan.timestamps import format_time
 
 _SECONDS_PER_HOUR = 3600.0
 _PROGRESS_SECONDS = 60.0
+_STAGES = ("preflight", "prepare", "train", "evaluate", "compress", "gate", "publish")
+_BEGINS_AT = {Part.PREPARE: 1, Part.TRAIN: 10, Part.FINISH: 80}
+_ENDS_AT = {Part.PREPARE: 10, Part.TRAIN: 80, Part.FINISH: 95}
+_PERCENT_OF_PHASE = {Phase.DEPLOYING: 95, Phase.READY: 100, Phase.SUCCEEDED: 100}
+_MOST_LINES = 64
+_MOST_VARIANTS = 32
+_MOST_STAGES = 32
+_MOST_DROPPED = 20
+_LONGEST_WORDS = 256
+_LONGEST_NAME = 64
+_MOST = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +60,10 @@ class Outcome:
         spec: Its spec; None: it is invalid.
         pipeline: How the work goes.
         service: How serving goes.
-        standing: Where the job stands.
+        job_state: Where the job stands.
         target: The version that the spec asks for; None: it is not made yet.
         actions: What to do.
-        look_again: Seconds until time alone may change something.
+        requeue_after: Seconds until time alone may change something.
     """
 
     spec: FineTuneJobSpec | None
@@ -114,7 +125,7 @@ def _status(observed: Observed, recorded: Recorded, outcome: Outcome) -> FineTun
         "conditions": conditions_of(
             job_state,
             _ready(outcome),
-            _available(observed, outcome, traffic),
+            _available(observed, outcome, versions, traffic),
             serves=_serves(observed, spec),
             generation=observed.generation,
             known=before.conditions,
@@ -178,7 +189,7 @@ def _serves(observed: Observed, spec: FineTuneJobSpec | None) -> bool:
     return observed.raw_spec.get("serving") is not None
 
 
-def _available(observed: Observed, outcome: Outcome, traffic: str) -> Says:
+def _available(observed: Observed, outcome: Outcome, versions: Sequence[VersionStatus], traffic: str) -> Says:
     """Returns what `Available` says: whether any version answers, whichever the spec asks for."""
     if not _serves(observed, outcome.spec):
         return Says(ConditionStatus.FALSE, StatusReason.NOT_REQUESTED, "The manifest asks for no serving.")
@@ -186,7 +197,6 @@ def _available(observed: Observed, outcome: Outcome, traffic: str) -> Says:
     if available is None:
         what = "The cluster does not know RayServices, so nobody can say whether the model answers."
         return Says(ConditionStatus.UNKNOWN, StatusReason.KUBERAY_MISSING, what)
-    versions = with_traffic(observed, outcome.service.versions)
     if available:
         proven = any(version.traffic and version.state is not VersionState.CANDIDATE for version in versions)
         reason = StatusReason.SERVING if proven else StatusReason.UNPROVEN_VERSION_SERVES
@@ -216,19 +226,6 @@ def _ready(outcome: Outcome) -> Says:
         what = f"v{other.version} serves until a version of this generation does."
         return Says(ConditionStatus.FALSE, StatusReason.OLD_VERSION_SERVES, what)
     return Says(ConditionStatus.FALSE, StatusReason.PENDING, "No version is published yet.")
-
-
-_STAGES = ("preflight", "prepare", "train", "evaluate", "compress", "gate", "publish")
-_BEGINS_AT = {Part.PREPARE: 1, Part.TRAIN: 10, Part.FINISH: 80}
-_ENDS_AT = {Part.PREPARE: 10, Part.TRAIN: 80, Part.FINISH: 95}
-_PERCENT_OF_PHASE = {Phase.DEPLOYING: 95, Phase.READY: 100, Phase.SUCCEEDED: 100}
-_MOST_LINES = 64
-_MOST_VARIANTS = 32
-_MOST_STAGES = 32
-_MOST_DROPPED = 20
-_LONGEST_WORDS = 256
-_LONGEST_NAME = 64
-_MOST = 2**53
 
 
 def progress_of(job_state: JobState, report: PartReport | None, before: Progress | None) -> Progress | None:
@@ -290,8 +287,8 @@ def dropped_rows_of(
     reports: Iterable[PartReport], before: Sequence[DroppedRowsStatus]
 ) -> list[DroppedRowsStatus]:
     """Returns the rows that preflight left out: what reports tell, else what was known already."""
-    build_plan = [report for report in reports if any(stage.name == "preflight" for stage in report.stages)]
-    if not build_plan:
+    telling = [report for report in reports if any(stage.name == "preflight" for stage in report.stages)]
+    if not telling:
         return list(before)
     return [
         DroppedRowsStatus(
@@ -300,7 +297,7 @@ def dropped_rows_of(
             rows=count(each.rows),
             where=shortened(each.where, _LONGEST_WORDS),
         )
-        for each in build_plan[-1].dropped[:_MOST_DROPPED]
+        for each in telling[-1].dropped[:_MOST_DROPPED]
     ]
 
 
@@ -327,11 +324,11 @@ def served_words(versions: Iterable[VersionStatus]) -> tuple[str, str]:
     """Returns the words of the columns VERSION and TRAFFIC: `v3`, and `v2 90%, v3 10% (unproven)`."""
     answering = [version for version in versions if version.traffic > 0]
     main = max(answering, key=lambda version: version.traffic, default=None)
-    traffic = ", ".join(f"v{v.version} {v.traffic}%{_standing_of(v)}" for v in answering)
+    traffic = ", ".join(f"v{v.version} {v.traffic}%{_remark_on(v)}" for v in answering)
     return (f"v{main.version}" if main is not None else ""), traffic
 
 
-def _standing_of(version: VersionStatus) -> str:
+def _remark_on(version: VersionStatus) -> str:
     if version.refused is not None:
         return " (refused)"
     return " (unproven)" if version.state is VersionState.CANDIDATE else ""

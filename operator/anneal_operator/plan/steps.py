@@ -59,7 +59,7 @@ class StepView:
         body: Its Job or RayJob; None where there is none.
         report: What it last reported.
         diagnosis: Why it waits, or why it failed.
-        look_again: Seconds until time alone may change this.
+        requeue_after: Seconds until time alone may change this.
         remove: Whether its object hangs and has to go, though the part is not lost by it.
     """
 

@@ -64,16 +64,14 @@ def pinned(
 def with_stores(observed: Observed, recorded: Recorded, spec: FineTuneJobSpec) -> Recorded:
     """Returns the past with the store of everything, as far as an earlier release did not record it."""
     run, versions = recorded.run, recorded.versions
+
+    def store_of(generation: int) -> StoreStatus | None:
+        made_from = spec_digest.spec_of(observed, generation) or spec
+        return store_for(run, versions, made_from, observed.settings)
+
     if run is not None and run.store is None:
-        of_run = store_for(
-            run, versions, spec_digest.spec_of(observed, run.generation) or spec, observed.settings
-        )
-        run = run.model_copy(update={"store": of_run})
-    found = []
-    for version in versions:
-        if version.store is None:
-            of_version = spec_digest.spec_of(observed, version.generation) or spec
-            store = store_for(run, versions, of_version, observed.settings)
-            version = version.model_copy(update={"store": store})  # noqa: PLW2901  # as it has become
-        found.append(version)
-    return replace(recorded, run=run, versions=tuple(found))
+        run = run.model_copy(update={"store": store_of(run.generation)})
+    versions = tuple(
+        v if v.store is not None else v.model_copy(update={"store": store_of(v.generation)}) for v in versions
+    )
+    return replace(recorded, run=run, versions=versions)

@@ -28,20 +28,24 @@ def owned(
         "name": name,
         "namespace": metadata["namespace"],
         "labels": dict(labels),
-        "ownerReferences": [
-            {
-                "apiVersion": API_VERSION,
-                "kind": KIND,
-                "name": metadata["name"],
-                "uid": metadata["uid"],
-                "controller": True,
-                "blockOwnerDeletion": True,
-            }
-        ],
+        "ownerReferences": [owner_reference(job)],
     }
     if annotations:
         result["annotations"] = dict(annotations)
     return result
+
+
+def owner_reference(job: Object) -> dict[str, Any]:
+    """Returns the reference by which an object is the job's own."""
+    metadata = job["metadata"]
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
 
 
 def labels_of(

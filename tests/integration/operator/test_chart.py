@@ -10,7 +10,6 @@ import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
@@ -19,17 +18,13 @@ from cluster.binaries import binary, built, module_folder
 from cluster.progress import ClusterError
 from cluster.versions import KUBERAY
 from helm_chart import CASES, CHART, INSTALL_MANIFEST, find_helm, helm, objects
-from operator_world import Jobs, install_crd, remove_crd, until
+from operator_world import Jobs, begun, install_crd, remove_crd, until
 from ruamel.yaml import YAML
 
 from anneal_api.attempt import Part
 from anneal_api.status import Run
-from anneal_operator.cluster.clock import SystemClock
 from anneal_operator.cluster.credentials import Credentials, from_kubeconfig
 from anneal_operator.cluster.kinds import LEASE, WATCHED
-from anneal_operator.controller.manager import Manager
-from anneal_operator.controller.metrics import Metrics
-from anneal_operator.controller.probes import Probes
 from anneal_operator.controller.settings_from_env import read_settings
 from anneal_operator.plan.plan import plan
 from anneal_operator.resources.attempt import attempt_objects
@@ -317,23 +312,9 @@ def test_operator_lives_on_its_rights_alone(
     caplog.set_level(logging.INFO)
 
     async def scenario() -> None:
-        settings, process = read_settings(account.environment)
-        metrics, probes, stop = Metrics("test"), Probes(), asyncio.Event()
-        manager = Manager(
-            account.credentials(tmp_path),
-            settings,
-            process,
-            plan=plan,
-            metrics=metrics,
-            probes=probes,
-            clock=SystemClock(),
-            random=Random(1),
-            stop=stop,
-            heed_signals=lambda: None,
-        )
-        life = asyncio.create_task(manager.run())
+        life = begun(account.credentials(tmp_path), *read_settings(account.environment), plan=plan)
         try:
-            await until(lambda: life.done() or not probes.ready())
+            await life.ready()
             await asyncio.to_thread(jobs.create)
             await until(lambda: "Job/reviews-g1-a1-prepare" in jobs.children())
             await until(lambda: bool(jobs.events()))
@@ -346,9 +327,8 @@ def test_operator_lives_on_its_rights_alone(
             await asyncio.to_thread(jobs.edit, held)
             await until(lambda: FINALIZER in ((jobs.get() or {})["metadata"].get("finalizers") or ()))
         finally:
-            stop.set()
-            await life
-        assert 'code="403"' not in metrics.text().decode()
+            await life.end()
+        assert 'code="403"' not in life.metrics.text().decode()
 
     try:
         asyncio.run(scenario())

@@ -99,7 +99,7 @@ def kind_of(part: Part) -> str:
 
 
 def killed_for_memory(part: Part | None, pods: Iterable[Object]) -> Diagnosis | None:
-    """Returns the trouble where the kernel killed a container for its memory; None where it killed none.
+    """Returns the diagnosis where the kernel killed a container for its memory; None where it killed none.
 
     Args:
         part: The part that the pods run; None: they run none.
@@ -144,7 +144,7 @@ def hint_of_memory(pod: Object, part: Part | None = None) -> str:
 
 
 def killed(part: Part, pods: Iterable[Object]) -> Diagnosis | None:
-    """Returns the trouble where a pod did not end by itself; None where none was made to end."""
+    """Returns the diagnosis where a pod did not end by itself; None where none was made to end."""
     pods = tuple(pods)
     found = killed_for_memory(part, pods)
     if found is not None:

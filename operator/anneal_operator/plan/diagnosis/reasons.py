@@ -60,7 +60,7 @@ class Diagnosis:
 
 
 def diagnose(reason: StatusReason, message: str, hint: str = "") -> Diagnosis:
-    """Returns a trouble whose words fit into a status.
+    """Returns a diagnosis whose words fit into a status.
 
     Args:
         reason: The word of the closed set.

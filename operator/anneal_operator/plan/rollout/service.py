@@ -59,7 +59,7 @@ class Service:
         overdue: Whether it has taken longer than it may.
         url: Where the model answers; empty: nowhere.
         actions: What to do.
-        look_again: Seconds until time alone may change this.
+        requeue_after: Seconds until time alone may change this.
     """
 
     versions: tuple[VersionStatus, ...]
@@ -125,10 +125,9 @@ def service_name(observed: Observed) -> str:
     return earlier if known else names.service_name(observed.name)
 
 
-def _other_objects(observed: Observed, name: str) -> list[Object]:
-    """Returns what another release made for serving, by another name. With two budgets a pod cannot be evicted."""
-    kinds = {"RayService", "PodDisruptionBudget"}
-    return [c for c in observed.children if c["kind"] in kinds and c["metadata"]["name"] != name]
+def _serving_objects(observed: Observed) -> list[Object]:
+    """Returns what is there for serving, under whichever name a release has given it."""
+    return [child for child in observed.children if child["kind"] in {"RayService", "PodDisruptionBudget"}]
 
 
 def service_of(observed: Observed) -> Object | None:
@@ -174,13 +173,11 @@ def refusal_of(version: VersionStatus | None, generation: int) -> Refusal | None
 def _not_served(
     observed: Observed, versions: tuple[VersionStatus, ...], target: VersionStatus | None
 ) -> Service:
-    name = service_name(observed)
-    served = [observed.child("RayService", name), observed.child("PodDisruptionBudget", name)]
-    gone = [*served, *_other_objects(observed, name), *_probes(observed)]
+    gone = [*_serving_objects(observed), *_probes(observed)]
     if target is not None:
         # It was asked for because it served. It still is once it does not: as the newest.
         versions = known.with_version(versions, target)
-    return Service(known.retired(versions), actions=deletions(body for body in gone if body is not None))
+    return Service(known.retired(versions), actions=deletions(gone))
 
 
 def _tried_again(
@@ -244,9 +241,10 @@ def _deployed(
         body = keeping_cluster(live, body)
         settled = not differs(live, body)
         actions += [] if settled else [Apply(body)]
-    actions += _budget(observed, spec)
+    actions += _budget(observed, spec, name)
     answering = settled and live is not None and answers(live)
-    others = _other_objects(observed, name)
+    # Of two budgets for a pod Kubernetes obeys neither, and evicts nothing. Another service goes when this one answers.
+    others = [body for body in _serving_objects(observed) if body["metadata"]["name"] != name]
     actions += deletions(other for other in others if answering or other["kind"] != "RayService")
     why = _why_unready(observed, live, body) if not answering else None
     if why is None and wanted.state is VersionState.SERVING and not is_available_now(observed):
@@ -274,8 +272,7 @@ def _deployed_for(observed: Observed, wanted: VersionStatus) -> float:
     return max(seen, counted)
 
 
-def _budget(observed: Observed, spec: FineTuneJobSpec) -> list[Action]:
-    name = service_name(observed)
+def _budget(observed: Observed, spec: FineTuneJobSpec, name: str) -> list[Action]:
     body = disruption_budget(observed.job, spec, name)
     live = observed.child("PodDisruptionBudget", name)
     return [Apply(body)] if live is None or differs(live, body) else []

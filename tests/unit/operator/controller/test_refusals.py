@@ -13,7 +13,7 @@ from anneal_api.status import (
     StatusReason,
 )
 from anneal_operator.cluster.errors import ApiError, Forbidden, Invalid, QuotaExceeded, Unavailable
-from anneal_operator.controller.refusals import Refusal, trouble_of, with_refusal
+from anneal_operator.controller.refusals import Refusal, diagnosis_of, with_refusal
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ from anneal_operator.controller.refusals import Refusal, trouble_of, with_refusa
     ],
 )
 def test_says_what_and_what_to_do(error: ApiError, reason: StatusReason, hint: str) -> None:
-    found = trouble_of(Refusal(("RayJob", "a-g1-a1"), error))
+    found = diagnosis_of(Refusal(("RayJob", "a-g1-a1"), error))
     assert found.reason is reason
     assert "RayJob a-g1-a1" in found.message
     assert error.message in found.message
@@ -62,7 +62,7 @@ def test_changes_the_words_and_no_time_or_state() -> None:
         for kind in (ConditionType.VALID, ConditionType.PROGRESSING)
     ]
     status = FineTuneJobStatus(phase=Phase.PREPARING, conditions=conditions)
-    told = with_refusal(status, trouble_of(Refusal(("Job", "a"), QuotaExceeded("exceeded quota"))))
+    told = with_refusal(status, diagnosis_of(Refusal(("Job", "a"), QuotaExceeded("exceeded quota"))))
     assert told.phase is Phase.PREPARING
     assert told.reason is StatusReason.QUOTA_EXCEEDED
     valid, progressing = told.conditions
@@ -70,4 +70,4 @@ def test_changes_the_words_and_no_time_or_state() -> None:
     assert progressing.status is ConditionStatus.TRUE
     assert progressing.reason is StatusReason.QUOTA_EXCEEDED
     assert progressing.last_transition_time == "2026-01-01T00:00:00Z"
-    assert with_refusal(told, trouble_of(Refusal(("Job", "a"), QuotaExceeded("exceeded quota")))) == told
+    assert with_refusal(told, diagnosis_of(Refusal(("Job", "a"), QuotaExceeded("exceeded quota")))) == told

@@ -118,14 +118,7 @@ def test_a_version_has_its_time_to_answer(skewed):
 def test_a_failed_clean_up_is_repeated_after_a_minute(skewed):
     cluster = skewed("Ready", retention={"onDelete": "Delete"})
     cluster.delete_job()
-    for _ in range(40):
-        if ("Job", "reviews-cleanup") in cluster.objects:
-            break
-        cluster.settle()
-        cluster.work()
-        cluster.settle()
-        cluster.tick(5)
-    cluster.end(cluster.objects["Job", "reviews-cleanup"], good=False)
+    cluster.end(cluster.go_until_made("Job", "reviews-cleanup"), good=False)
     cluster.settle()
     for passed, there in ((59, True), (1, False)):
         cluster.tick(passed)

@@ -99,13 +99,6 @@ def test_the_clean_up_empties_the_store_that_the_job_has_used():
     cluster = begun("Ready", {**WITHOUT_STORE, "retention": {"onDelete": "Delete"}})
     cluster.settings = OTHERS[1]
     cluster.delete_job()
-    for _ in range(40):
-        if ("Job", "reviews-cleanup") in cluster.objects:
-            break
-        cluster.settle()
-        cluster.work()
-        cluster.settle()
-        cluster.tick(5)
-    spec = json.dumps(cluster.objects["Job", "reviews-cleanup"]["spec"])
+    spec = json.dumps(cluster.go_until_made("Job", "reviews-cleanup")["spec"])
     assert "pvc://models/anneal" in spec
     assert "other" not in spec
